@@ -1,0 +1,57 @@
+"""Attention: every token asks all the others, and takes a weighted mean of what they hold."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def attention_weights(q: Tensor, k: Tensor) -> Tensor:
+    """How much each query takes from each key: softmax(q kᵀ / √d), rows summing to 1.
+
+    (…, N, d), (…, M, d) -> (…, N, M). Source: Vaswani et al. 2017, equation 1. Built in chapter 4.
+    """
+    if q.shape[-1] != k.shape[-1]:
+        raise ValueError(f"queries are {q.shape[-1]} wide and keys {k.shape[-1]}; their dot product needs one width d")
+    scores = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5  # (…, N, M)
+    return scores.softmax(dim=-1)
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Scaled dot-product attention: (…, N, d), (…, M, d), (…, M, d) -> (…, N, d).
+
+    The same result as `torch.nn.functional.scaled_dot_product_attention`, in the open.
+    Raises ValueError when widths or lengths do not match.
+    Source: Vaswani et al. 2017, equation 1. Built in chapter 4.
+    """
+    if k.shape[-2] != v.shape[-2]:
+        raise ValueError(f"{k.shape[-2]} keys but {v.shape[-2]} values; each key needs its value")
+    return attention_weights(q, k) @ v
+
+
+class MultiHeadAttention(nn.Module):
+    """h attentions side by side, each on its own d = D/h columns: (B, N, D) -> (B, N, D).
+
+    With `need_weights=True` also returns the weights (B, h, N, N): the same numbers that the fast path
+    forms inside its fused kernel. Raises ValueError when h does not divide D or the input is not (B, N, D).
+    Source: Vaswani et al. 2017, section 3.2.2. Built in chapter 5.
+    """
+
+    def __init__(self, dim: int, heads: int, qkv_bias: bool = True, dropout: float = 0.0):
+        super().__init__()
+        if heads < 1 or dim % heads:
+            raise ValueError(f"dim {dim} cannot be shared equally by {heads} heads; choose heads that divide {dim}")
+        self.heads = heads
+        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
+        self.proj = nn.Linear(dim, dim)
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, need_weights: bool = False) -> Tensor | tuple[Tensor, Tensor]:
+        if x.ndim != 3 or x.shape[-1] != self.proj.in_features:
+            raise ValueError(f"attention reads tokens of shape (B, N, {self.proj.in_features}), got {tuple(x.shape)}")
+        B, N, D = x.shape
+        qkv = self.qkv(x).reshape(B, N, 3, self.heads, D // self.heads)  # (B, N, 3, h, d)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # three times (B, h, N, d)
+        y = F.scaled_dot_product_attention(q, k, v)  # (B, h, N, d)
+        y = y.transpose(1, 2).reshape(B, N, D)  # heads back beside each other: (B, N, h·d)
+        y = self.drop(self.proj(y))
+        return (y, attention_weights(q, k)) if need_weights else y

@@ -1,0 +1,131 @@
+"""Files that outlive a run: checkpoints to resume from, weights to share, and the record of how they came about."""
+
+import json
+import os
+import pickle
+import platform
+import random
+import subprocess
+from dataclasses import asdict
+from importlib import metadata
+from io import BytesIO
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from .vit import ViT, ViTConfig
+
+FORMAT = 1  # raised when a checkpoint's layout changes
+ZOO = Path(__file__).parent / "zoo"
+
+
+def write_atomically(path: str | Path, content: bytes) -> None:
+    """Write a whole file or leave the old one as it was: a reader never sees half of it.
+
+    Raises OSError naming the path when the disk is full or cannot be written. Built in chapter 8.
+    """
+    path = Path(path)
+    part = path.with_name(f".{path.name}.{os.getpid()}.{random.getrandbits(32):08x}.part")  # same disk: can be renamed
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(part, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OSError(error.errno, f"cannot write {path} ({error.strerror}); free some space or choose another "
+                      "folder. What was there before is unchanged") from error
+
+
+def save_checkpoint(path: str | Path, state: dict) -> None:
+    """Keep tensors, numbers and strings, nested in dicts and lists, in one file. Built in chapter 8."""
+    buffer = BytesIO()
+    torch.save({"format": FORMAT, **state}, buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def load_checkpoint(path: str | Path) -> dict:
+    """Read what `save_checkpoint` wrote; never runs code from the file.
+
+    Raises FileNotFoundError, or ValueError for a damaged, foreign or older file. Built in chapter 8.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no checkpoint {path}; start without resume to make one")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        raise ValueError(f"{path} is damaged or no checkpoint of vitlib ({reason}); "
+                         "delete it and start again, or resume from another") from error
+    found = state.get("format") if isinstance(state, dict) else None
+    if found != FORMAT:
+        raise ValueError(f"{path} has checkpoint format {found}, this vitlib reads {FORMAT}; "
+                         "finish the run with the version that began it, or start again")
+    return state
+
+
+def export_weights(model: ViT, path: str | Path, dtype: torch.dtype = torch.float16) -> None:
+    """Write weights and configuration as safetensors, a format that holds no code. Built in chapter 8."""
+    weights = {name: value.to(dtype).contiguous() for name, value in model.state_dict().items()}
+    write_atomically(path, save(weights, {"config": json.dumps(asdict(model.config))}))
+
+
+def load_weights(path: str | Path) -> ViT:
+    """Rebuild the model that `export_weights` wrote, in float32 and evaluation mode.
+
+    Raises FileNotFoundError, or ValueError for a file that is damaged or holds something else.
+    Built in chapter 8.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no file of weights {path}")
+    try:
+        with safe_open(path, "pt") as file:
+            config = ViTConfig(**json.loads((file.metadata() or {})["config"]))
+            weights = {name: file.get_tensor(name).float() for name in file.keys()}
+        model = ViT(config)
+        model.load_state_dict(weights)
+    except (SafetensorError, KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} does not hold the weights of a ViT ({error}); write them with export_weights") from error
+    return model.eval()
+
+
+def zoo() -> list[str]:
+    """Names of the trained models that come with vitlib."""
+    return sorted(path.stem for path in ZOO.glob("*.safetensors"))
+
+
+def load_zoo(name: str) -> tuple[ViT, dict]:
+    """A trained model of the zoo and the record of its run. Raises ValueError for an unknown name."""
+    if name not in zoo():
+        raise ValueError(f"the zoo has no model {name!r}; it has {', '.join(zoo())}")
+    return load_weights(ZOO / f"{name}.safetensors"), load_record(name)
+
+
+def load_record(name: str) -> dict:
+    """The record of a run: configuration, versions, device, curve, time and results."""
+    path = ZOO / f"{name}.json"
+    if not path.is_file():
+        raise ValueError(f"there is no record {name!r}; there are {', '.join(sorted(p.stem for p in ZOO.glob('*.json')))}")
+    return json.loads(path.read_text())
+
+
+def save_record(path: str | Path, record: dict) -> None:
+    """Write a record as JSON that a person can read and git can compare."""
+    write_atomically(path, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def environment() -> dict:
+    """What a result depends on besides the configuration: commit, versions, device, threads."""
+    git = ["git", "-C", str(ZOO.parent.parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        commit = None  # an installed wheel has no repository around it
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    packages = ("torch", "torchvision", "numpy")
+    return {"commit": commit, "device": device, "python": platform.python_version(),
+            **{name: metadata.version(name) for name in packages}}

@@ -1,0 +1,107 @@
+"""`python -m vitlib.train`: a recipe, its overrides, and a folder that receives weights and record."""
+
+import argparse
+import ast
+import dataclasses
+from pathlib import Path
+
+import torch
+
+from .checkpoint import environment, export_weights, save_record
+from .data import ImageSet, load_cifar10, load_folder, stratified_split
+from .recipes import RECIPES
+from .shapes import shapes
+from .train import evaluate, fit, predict
+from .vit import ViT
+
+
+def load_data(source: str, image_size: int) -> tuple[ImageSet, ImageSet]:
+    """Training and test images of "shapes", "cifar10", or a folder with train/<class>/ and test/<class>/."""
+    if source == "shapes":
+        return shapes(10_000, seed=1, size=image_size), shapes(2_000, seed=2, size=image_size)
+    if source == "cifar10":
+        return load_cifar10(download=True)
+    return load_folder(Path(source) / "train", image_size), load_folder(Path(source) / "test", image_size)
+
+
+def override(config, changes: dict[str, str]):
+    """A copy of a frozen config with some fields changed, each text read as the type of its field."""
+    fields = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    values = {}
+    for name in changes.keys() & fields.keys():
+        old = fields[name]
+        try:
+            value = changes[name] if isinstance(old, str) else ast.literal_eval(changes[name])
+            values[name] = type(old)(value) if not isinstance(old, bool) else {True: True, False: False}[value]
+        except (ValueError, SyntaxError, TypeError, KeyError):
+            raise ValueError(f"{name}={changes[name]} does not read as {type(old).__name__}, such as {old!r}") from None
+    return dataclasses.replace(config, **values)
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    recipes = "\n".join(f"  {name:14} {recipe.about}" for name, recipe in RECIPES.items())
+    parser = argparse.ArgumentParser(
+        "python -m vitlib.train", formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Train a Vision Transformer; writes weights.safetensors and record.json.", epilog=f"recipes:\n{recipes}")
+    parser.add_argument("recipe", choices=RECIPES, metavar="RECIPE", help="one of the recipes below")
+    parser.add_argument("--out", type=Path, help="folder for the results (default: runs/RECIPE-SEED)")
+    parser.add_argument("--data", help="shapes, cifar10, or a folder with train/<class>/ and test/<class>/")
+    parser.add_argument("--seed", type=int, help="another seed: other first weights, other order, other augmentation")
+    parser.add_argument("--validation", type=float, default=0.0, metavar="SHARE",
+                        help="set a share of the training images aside and score it after each epoch; the test set stays shut")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in the folder, if there is one")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--set", nargs="+", default=[], metavar="FIELD=VALUE", help="change fields of the model or the training")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train by the command line; exits with one clear line where something is wrong."""
+    args = parse(arguments)
+    try:
+        run(args)
+    except (ValueError, OSError, FloatingPointError) as error:
+        raise SystemExit(f"vitlib.train: {error}") from error
+
+
+def run(args: argparse.Namespace) -> None:
+    """Build what was asked for, train it, open the test set once, and write the results."""
+    recipe = RECIPES[args.recipe]
+    changes = dict(pair.split("=", 1) if "=" in pair else (pair, "") for pair in args.set)
+    if args.seed is not None:
+        changes["seed"] = str(args.seed)
+    source = args.data or recipe.data
+    train, test = load_data(source, recipe.model.image_size)
+    model_config = dataclasses.replace(override(recipe.model, changes), classes=len(train.classes))
+    config = override(recipe.train, changes)
+    unknown = changes.keys() - dataclasses.asdict(model_config).keys() - dataclasses.asdict(config).keys()
+    if unknown:
+        raise ValueError(f"--set names no field of the model or the training: {', '.join(sorted(unknown))}")
+    validation = None
+    if args.validation:
+        train, validation = stratified_split(train, args.validation, seed=0)
+    out = args.out or Path("runs") / f"{args.recipe}-{config.seed}"
+    checkpoint = out / "checkpoint.pt"
+    if checkpoint.exists() and not args.resume:
+        raise ValueError(f"{checkpoint} is already there; add --resume to go on, or choose another --out")
+    torch.manual_seed(config.seed)
+    model = ViT(model_config)
+    history = fit(model, train, config, validation, checkpoint, args.resume and checkpoint.exists(), args.device)
+    record = {"recipe": args.recipe, "data": train.name, "training images": len(train),
+              "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+              "model": dataclasses.asdict(model_config), "train": dataclasses.asdict(config),
+              "training seconds": round(sum(row["seconds"] for row in history), 1), "history": history, **environment()}
+    if validation is None:
+        record |= test_scores(model.cpu(), test)
+    export_weights(model.cpu(), out / "weights.safetensors")
+    save_record(out / "record.json", record)
+    print(f"{out}/record.json: " + (f"test accuracy {record['test']['accuracy']:.2%}" if validation is None else "test set shut"))
+
+
+def test_scores(model: ViT, test: ImageSet) -> dict:
+    """Loss, accuracy and confusion counts (rows: truth, columns: prediction) on the test set."""
+    predicted = predict(model, test.images).argmax(1)
+    confusion = torch.bincount(test.labels * len(test.classes) + predicted, minlength=len(test.classes) ** 2)
+    return {"test": evaluate(model, test), "classes": list(test.classes),
+            "confusion": confusion.reshape(len(test.classes), -1).tolist()}

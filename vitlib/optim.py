@@ -1,0 +1,77 @@
+"""How the weights are changed: optimisers, which parameters decay, and the learning rate over time."""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW, Muon, Optimizer
+
+
+def learning_rate(step: int, total: int, peak: float = 1.0, warmup: int = 0, shape: str = "cosine") -> float:
+    """The rate at `step` of `total`: a straight climb over `warmup` steps to `peak`, then the way down.
+
+    The first step already learns (peak / warmup), the last one nearly not. `shape` is "cosine", "linear" or
+    "constant". Raises ValueError for another shape or a step outside 0…total-1.
+    Source: Loshchilov and Hutter 2017 (cosine). Built in chapter 8.
+    """
+    if shape not in ("cosine", "linear", "constant"):
+        raise ValueError(f"shape {shape!r} is not cosine, linear or constant")
+    if not 0 <= step < total:
+        raise ValueError(f"step {step} is outside the schedule's 0…{total - 1}")
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    done = (step - warmup) / max(1, total - warmup)  # share of the way down, from 0 to just under 1
+    if shape == "constant":
+        return peak
+    return peak * (1 - done if shape == "linear" else (1 + math.cos(math.pi * done)) / 2)
+
+
+def decays(name: str, parameter: Tensor) -> bool:
+    """Whether weight decay acts on a parameter: on matrices, not on biases, norms, positions or the class token.
+
+    Built in chapter 8.
+    """
+    return parameter.ndim >= 2 and not name.endswith(("pos_embed", "cls_token"))
+
+
+def parameter_groups(named: Iterator[tuple[str, nn.Parameter]], weight_decay: float) -> list[dict]:
+    """Sort parameters into two groups for an optimiser: those that decay and those that do not. Built in chapter 8."""
+    named = list(named)
+    return [{"params": [p for n, p in named if decays(n, p)], "weight_decay": weight_decay},
+            {"params": [p for n, p in named if not decays(n, p)], "weight_decay": 0.0}]
+
+
+def make_optimizers(model: nn.Module, kind: str, lr: float, weight_decay: float, betas: tuple[float, float],
+                    muon_lr: float, muon_decay: float) -> list[Optimizer]:
+    """AdamW for everything, or Muon for the matrices inside the blocks and AdamW for the rest.
+
+    Muon makes each update an orthogonal matrix, so that no direction is left behind. Frozen parameters are
+    left out. Raises ValueError for another kind. Source: Loshchilov and Hutter 2019 (AdamW), Jordan et al. 2024 (Muon).
+    """
+    if kind not in ("adamw", "muon"):
+        raise ValueError(f"optimizer {kind!r} is not adamw or muon")
+    named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    hidden = [(n, p) for n, p in named if kind == "muon" and "blocks." in n and p.ndim == 2]
+    rest = [(n, p) for n, p in named if all(p is not q for _, q in hidden)]
+    optimizers = [AdamW(parameter_groups(rest, weight_decay), lr=lr, betas=betas, fused=True)]
+    if hidden:
+        optimizers.append(Muon([p for _, p in hidden], lr=muon_lr, weight_decay=muon_decay, momentum=0.95))
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["peak"] = group["lr"]  # the schedule scales this
+    return optimizers
+
+
+def set_rate(optimizers: list[Optimizer], factor: float) -> None:
+    """Set every group's learning rate to `factor` times its peak."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak"] * factor
+
+
+def finite_or_stop(loss: Tensor, step: int) -> None:
+    """Stop a run whose loss is no longer a number, with advice. Raises FloatingPointError."""
+    if not torch.isfinite(loss):
+        raise FloatingPointError(f"the loss became {loss.item()} near step {step}; the last checkpoint is kept. Lower the "
+                                 "learning rate, lengthen the warm-up, or clip gradients harder, and resume from it")

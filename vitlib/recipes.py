@@ -1,0 +1,30 @@
+"""Named recipes: which model, trained how. Each differs from the default for a reason that stands beside it."""
+
+from dataclasses import dataclass
+
+from .train import TrainConfig
+from .vit import ViTConfig
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A model, its training, the data it is meant for, and one line of what it is for."""
+
+    model: ViTConfig
+    train: TrainConfig
+    data: str
+    about: str
+
+
+RECIPES = {
+    "shapes-quick": Recipe(
+        ViTConfig(patch_size=8, dim=64, depth=4, heads=4),
+        TrainConfig(epochs=8, batch_size=100, optimizer="muon", crop=3),
+        data="shapes", about="the book's live run: half a minute on two CPU cores"),
+    "cifar10-tiny": Recipe(
+        # mean pooling: every patch gets a gradient; sincos: places are known from the first step
+        ViTConfig(dim=96, depth=4, heads=3, pool="mean", positions="sincos", patch_drop=0.5),
+        # muon: the same loss in fewer steps
+        TrainConfig(epochs=18, optimizer="muon", lr=3e-3, crop=3, calm=0.2),
+        data="cifar10", about="20 minutes on two CPU cores"),
+}

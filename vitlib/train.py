@@ -1,0 +1,249 @@
+"""Train a ViT: one loop in the open. `python -m vitlib.train --help` runs it from a terminal."""
+
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from .augment import cutmix, mixup, random_augment, random_crop, random_erase, random_flip
+from .checkpoint import load_checkpoint, save_checkpoint
+from .data import ImageSet, normalise
+from .optim import finite_or_stop, learning_rate, make_optimizers, set_rate
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a model is trained. Frozen: change a copy with `dataclasses.replace`. Built in chapter 8."""
+
+    epochs: int = 10
+    batch_size: int = 128
+    optimizer: str = "adamw"  # or "muon": the blocks' matrices by Muon, the rest by AdamW
+    lr: float = 2e-3
+    weight_decay: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.98)
+    muon_lr: float = 0.02
+    muon_decay: float = 0.01
+    warmup: float = 0.05  # share of all steps
+    schedule: str = "linear"  # or "cosine", "constant"
+    clip: float = 1.0  # largest gradient norm; 0 leaves gradients alone
+    label_smoothing: float = 0.0
+    crop: int = 2  # shift by up to so many pixels
+    flip: bool = True
+    augment: float = 0.0  # strength of random_augment, 0 to 1
+    erase: float = 0.0  # probability of random_erase
+    mixup: float = 0.0  # alpha; 0 is off
+    cutmix: float = 0.0  # alpha; 0 is off; with both on, each batch tosses a coin
+    calm: float = 0.0  # share of the epochs, at the end, without patch drop, augment, erase and mixing
+    ema: float = 0.0  # decay of the weights' moving average; 0 is off
+    precision: str = "auto"  # "auto" is bf16 on a GPU that has it, fp32 elsewhere
+    compile: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "lr"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        for name in ("warmup", "label_smoothing", "augment", "erase", "calm", "ema"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie in 0…1, got {getattr(self, name)}")
+        if self.precision not in ("auto", "fp32", "bf16"):
+            raise ValueError(f"precision {self.precision!r} is not auto, fp32 or bf16")
+
+    def is_calm(self, epoch: int) -> bool:
+        return epoch >= self.epochs * (1 - self.calm)
+
+
+def batches(data: ImageSet, config: TrainConfig, epoch: int, g: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    """One epoch in random order: augmented, normalised images (B, C, H, W) and targets (B, K).
+
+    Images that do not fill a last batch wait for the next epoch's order. Built in chapter 8.
+    """
+    order = torch.randperm(len(data), generator=g, device=g.device)
+    size = min(config.batch_size, len(data))
+    for chosen in order[: len(order) // size * size].split(size):
+        images, labels = data.images[chosen], data.labels[chosen]
+        targets = F.one_hot(labels, len(data.classes)).float()
+        yield augment_batch(images, targets, config, config.is_calm(epoch), g)
+
+
+def augment_batch(images: Tensor, targets: Tensor, config: TrainConfig, calm: bool, g: torch.Generator) -> tuple[Tensor, Tensor]:
+    """uint8 images (B, C, H, W) and targets (B, K) -> what the model is trained on. Built in chapter 8."""
+    if config.flip:
+        images = random_flip(images, g)
+    if config.crop:
+        images = random_crop(images, config.crop, g)
+    if not calm and config.augment:
+        images = random_augment(images.float() / 255, config.augment, g)
+    if not calm and config.erase:
+        images = random_erase(images, config.erase, g)
+    images = normalise(images)
+    mixers = [(m, a) for m, a in ((mixup, config.mixup), (cutmix, config.cutmix)) if a > 0 and not calm]
+    if mixers:
+        mix, alpha = mixers[torch.randint(len(mixers), (), generator=g, device=g.device)]
+        images, targets = mix(images, targets, alpha, g)
+    return images, targets
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """bf16 where it is asked for, or where "auto" finds a GPU that has it."""
+    auto = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16" or (precision == "auto" and auto))
+
+
+def train_one_epoch(model: nn.Module, data: ImageSet, optimizers: list, config: TrainConfig, epoch: int,
+                    g: torch.Generator, average: nn.Module | None = None) -> dict:
+    """One pass over the data; returns the mean loss and accuracy on the augmented batches. Built in chapter 8."""
+    model.train()
+    if config.is_calm(epoch) and hasattr(model, "patch_drop"):
+        model.patch_drop.rate = 0.0
+    steps = max(1, len(data) // config.batch_size)
+    total, loss_sum, correct, seen = steps * config.epochs, 0.0, 0.0, 0
+    bar = tqdm(batches(data, config, epoch, g), f"epoch {epoch + 1}", steps, leave=False, disable=quiet())
+    for i, (images, targets) in enumerate(bar):
+        step = epoch * steps + i
+        set_rate(optimizers, learning_rate(step, total, 1.0, round(config.warmup * total), config.schedule))
+        with autocast(images.device, config.precision):
+            logits = model(images)  # (B, K)
+            loss = F.cross_entropy(logits, targets, label_smoothing=config.label_smoothing)
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        loss.backward()
+        if config.clip:
+            nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+        if i % 20 == 0 or i == steps - 1:  # asking a GPU for a number makes it wait: not every step
+            finite_or_stop(loss.detach(), step)
+        for optimizer in optimizers:
+            optimizer.step()
+        if average is not None:
+            average.update_parameters(model)
+        loss_sum += loss.detach() * len(images)
+        correct += (logits.argmax(1) == targets.argmax(1)).sum()
+        seen += len(images)
+    return {"train_loss": float(loss_sum) / seen, "train_accuracy": float(correct) / seen}
+
+
+@torch.no_grad()
+def predict(model: nn.Module, images: Tensor, batch_size: int = 500) -> Tensor:
+    """Logits (N, K) of uint8 images (N, C, H, W), in evaluation mode. Built in chapter 8."""
+    mode = model.training
+    model.eval()
+    logits = torch.cat([model(normalise(part)) for part in images.split(batch_size)])
+    model.train(mode)
+    return logits.float()
+
+
+def evaluate(model: nn.Module, data: ImageSet) -> dict:
+    """Mean loss and accuracy on unaltered images. Built in chapter 8."""
+    logits = predict(model, data.images)
+    return {"loss": F.cross_entropy(logits, data.labels).item(),
+            "accuracy": (logits.argmax(1) == data.labels).float().mean().item()}
+
+
+def fit(model: nn.Module, train: ImageSet, config: TrainConfig, validation: ImageSet | None = None,
+        checkpoint: str | Path | None = None, resume: bool = False, device: str | torch.device = "cpu") -> list[dict]:
+    """Train `model` in place; returns one dict an epoch: losses, accuracies, seconds.
+
+    With `checkpoint`, the whole state is kept after every epoch; `resume=True` goes on from it, bit for bit as
+    if there had been no stop. With config.ema, the model ends with the averaged weights. Raises ValueError when
+    data and model do not fit or the checkpoint is of another run, FloatingPointError when the loss is no number.
+    Built in chapter 8.
+    """
+    if (classes := model.head.out_features) != len(train.classes):
+        raise ValueError(f"the model tells {classes} classes apart, the data has {len(train.classes)}; "
+                         f"build the model with classes={len(train.classes)}")
+    device = torch.device(device)
+    model, train = model.to(device), on_device(train, device)
+    validation = on_device(validation, device) if validation is not None else None
+    optimizers = make_optimizers(model, config.optimizer, config.lr, config.weight_decay, config.betas,
+                                 config.muon_lr, config.muon_decay)
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema)) if config.ema else None
+    g = torch.Generator(device).manual_seed(config.seed)
+    torch.manual_seed(config.seed)  # dropout, DropPath and patch dropping draw from the global generator
+    history = []
+    if resume:
+        history = restore(load_checkpoint(checkpoint), config, model, optimizers, average, g)
+    runner = warm_up(model, train, config, device) if config.compile else model
+    for epoch in range(len(history), config.epochs):
+        start = time.perf_counter()
+        metrics = train_one_epoch(runner, train, optimizers, config, epoch, g, average)
+        seconds = time.perf_counter() - start  # the training alone: neither evaluation nor saving
+        if validation is not None:
+            scores = evaluate(average.module if average else model, validation)
+            metrics |= {f"validation_{name}": value for name, value in scores.items()}
+        history.append({"epoch": epoch + 1, **metrics, "seconds": round(seconds, 3)})
+        print("  ".join(f"{name} {value:.4g}" for name, value in history[-1].items()), flush=True)
+        if checkpoint:
+            save_checkpoint(checkpoint, snapshot(config, model, optimizers, average, g, history))
+    if average:
+        model.load_state_dict(average.module.state_dict())
+    return history
+
+
+def snapshot(config: TrainConfig, model: nn.Module, optimizers: list, average: nn.Module | None,
+             g: torch.Generator, history: list[dict]) -> dict:
+    """Everything that the next step depends on. Built in chapter 8."""
+    cuda = torch.cuda.get_rng_state_all() if g.device.type == "cuda" else []
+    return {"config": asdict(config), "model": model.state_dict(), "history": history,
+            "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+            "average": average.state_dict() if average else None,
+            "random": {"data": g.get_state(), "torch": torch.get_rng_state(), "cuda": cuda}}
+
+
+def restore(state: dict, config: TrainConfig, model: nn.Module, optimizers: list, average: nn.Module | None,
+            g: torch.Generator) -> list[dict]:
+    """Put a snapshot back; returns the history so far. Raises ValueError for a checkpoint of another run. Built in chapter 8."""
+    now = asdict(config)
+    changed = {name: (old, now.get(name)) for name, old in state["config"].items() if old != now.get(name)}
+    if changed:
+        raise ValueError("the checkpoint was made with " + ", ".join(f"{n}={a}, not {b}" for n, (a, b) in changed.items())
+                         + "; resume with the same configuration, or start a new run in another folder")
+    try:
+        model.load_state_dict(state["model"])
+    except RuntimeError as error:
+        raise ValueError(f"the checkpoint holds another model: {str(error).splitlines()[1].strip()}") from error
+    for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(saved)
+    if average:
+        average.load_state_dict(state["average"])
+    g.set_state(state["random"]["data"])
+    torch.set_rng_state(state["random"]["torch"])
+    if state["random"]["cuda"]:
+        torch.cuda.set_rng_state_all(state["random"]["cuda"])
+    return state["history"]
+
+
+def warm_up(model: nn.Module, data: ImageSet, config: TrainConfig, device: torch.device) -> nn.Module:
+    """Compile on one batch before the clock starts, leaving weights and random states as they were."""
+    compiled, state = torch.compile(model), torch.get_rng_state()
+    g = torch.Generator(device).manual_seed(0)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        images, targets = next(iter(batches(data, config, 0, g)))
+        with autocast(device, config.precision):
+            F.cross_entropy(compiled.train()(images), targets).backward()
+    model.zero_grad()
+    torch.set_rng_state(state)
+    return compiled
+
+
+def on_device(data: ImageSet, device: torch.device) -> ImageSet:
+    """The same images, in the memory of `device`."""
+    if data.images.device.type == device.type:
+        return data
+    return ImageSet(data.images.to(device), data.labels.to(device), data.classes, name=data.name)
+
+
+def quiet() -> bool:
+    """No progress bar where nobody can see it move: neither a terminal nor a notebook."""
+    return not (sys.stderr.isatty() or "ipykernel" in sys.modules)
+
+
+if __name__ == "__main__":
+    from .cli import main
+    main()

@@ -1,0 +1,153 @@
+"""The Vision Transformer, assembled from patches, positions and encoder blocks."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .encoder import EncoderBlock
+from .patches import PatchEmbed
+from .positions import sincos_2d
+
+
+@dataclass(frozen=True)
+class ViTConfig:
+    """What a ViT looks like. Frozen: change a copy with `dataclasses.replace`.
+
+    Raises ValueError for a value that no ViT can have. Built in chapter 7.
+    """
+
+    image_size: int = 32  # H = W, pixels
+    patch_size: int = 4  # P, pixels
+    channels: int = 3  # C
+    classes: int = 10  # K
+    dim: int = 64  # D, width of a token
+    depth: int = 4  # L, number of blocks
+    heads: int = 4  # h
+    mlp_ratio: float = 4.0  # M = mlp_ratio · D
+    pool: str = "cls"  # "cls" reads the class token, "mean" averages the patches
+    positions: str = "learned"  # "learned", "sincos" (fixed, 2-D) or "none"
+    qkv_bias: bool = True
+    dropout: float = 0.0
+    drop_path: float = 0.0  # rate in the last block; grows linearly from 0
+    patch_drop: float = 0.0  # share of the patches that a training step leaves out
+
+    def __post_init__(self) -> None:
+        for name, known in (("pool", ("cls", "mean")), ("positions", ("learned", "sincos", "none"))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name}={getattr(self, name)!r} is not one of {', '.join(known)}")
+        for name in ("image_size", "patch_size", "channels", "classes", "dim", "depth", "heads", "mlp_ratio"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        for name in ("dropout", "drop_path", "patch_drop"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is a probability in [0, 1), got {getattr(self, name)}")
+
+
+class PatchDrop(nn.Module):
+    """In training, keep a random share 1 - rate of the patches, drawn for each image; the prefix always stays.
+
+    (B, prefix+N, D) -> (B, prefix+n, D). Fewer tokens make a training step cheaper.
+    Source: Liu et al. 2022, "PatchDropout". Built in chapter 7.
+    """
+
+    def __init__(self, rate: float, prefix: int):
+        super().__init__()
+        self.rate, self.prefix = rate, prefix
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.rate == 0:
+            return x
+        B, N, D = x.shape[0], x.shape[1] - self.prefix, x.shape[2]
+        kept = max(1, round(N * (1 - self.rate)))
+        order = torch.rand(B, N, device=x.device).argsort(dim=1)[:, :kept] + self.prefix  # (B, n)
+        patches = x.gather(1, order[:, :, None].expand(-1, -1, D))  # (B, n, D)
+        return torch.cat([x[:, :self.prefix], patches], dim=1)
+
+
+class ViT(nn.Module):
+    """Vision Transformer: images (B, C, H, W), normalised floats -> logits (B, K).
+
+    `features` gives the tokens after the last norm, `attention_maps` the weights of every layer and head.
+    The parameters carry timm's names, so published weights load with `strict=True`.
+    Raises ValueError for images of another rank, dtype, channel count or size.
+    Source: Dosovitskiy et al. 2021, equations 1 to 4. Built in chapter 7.
+    """
+
+    def __init__(self, config: ViTConfig):
+        super().__init__()
+        c = self.config = config
+        self.patch_embed = PatchEmbed(c.image_size, c.patch_size, c.channels, c.dim)
+        self.prefix = int(c.pool == "cls")  # tokens that stand before the patches
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, c.dim)) if self.prefix else None
+        self.pos_embed = self.make_positions()
+        self.patch_drop = PatchDrop(c.patch_drop, self.prefix)
+        self.drop = nn.Dropout(c.dropout)
+        rates = torch.linspace(0, c.drop_path, c.depth).tolist()
+        hidden = int(c.dim * c.mlp_ratio)
+        self.blocks = nn.ModuleList(
+            EncoderBlock(c.dim, c.heads, hidden, c.qkv_bias, c.dropout, rate) for rate in rates)
+        self.norm = nn.LayerNorm(c.dim, eps=1e-6)
+        self.head = nn.Linear(c.dim, c.classes)
+        self.apply(init_weights)
+        nn.init.zeros_(self.head.weight)  # all classes equally likely at first: the loss starts at ln K
+
+    def make_positions(self) -> nn.Parameter | None:
+        c, N = self.config, self.patch_embed.num_patches
+        if c.positions == "none":
+            return None
+        if c.positions == "learned":
+            return nn.Parameter(nn.init.trunc_normal_(torch.empty(1, self.prefix + N, c.dim), std=0.02))
+        side = c.image_size // c.patch_size
+        codes = torch.cat([torch.zeros(self.prefix, c.dim), sincos_2d(side, side, c.dim)])
+        return nn.Parameter(codes[None], requires_grad=False)  # kept with the weights, never trained
+
+    def embed(self, images: Tensor) -> Tensor:
+        check_images(images)
+        x = self.patch_embed(images)  # (B, N, D)
+        if self.cls_token is not None:
+            x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1)  # (B, 1+N, D)
+        if self.pos_embed is not None:
+            x = x + self.pos_embed
+        return self.drop(self.patch_drop(x))
+
+    def features(self, images: Tensor) -> Tensor:
+        x = self.embed(images)
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x)  # (B, N, D); 1+N with a class token
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.features(images)
+        x = x[:, 0] if self.config.pool == "cls" else x.mean(dim=1)  # (B, D)
+        return self.head(x)  # (B, K)
+
+    def attention_maps(self, images: Tensor) -> Tensor:
+        x = self.embed(images)
+        maps = []
+        for block in self.blocks:
+            x, weights = block(x, need_weights=True)
+            maps.append(weights)
+        return torch.stack(maps)  # (L, B, h, N, N)
+
+
+def init_weights(module: nn.Module) -> None:
+    """Truncated normal with deviation 0.02 for weights and the class token, zero for biases.
+
+    Source: the ViT authors' and timm's initialisation. Built in chapter 7.
+    """
+    if isinstance(module, nn.Linear | nn.Conv2d):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    if isinstance(module, ViT) and module.cls_token is not None:
+        nn.init.trunc_normal_(module.cls_token, std=0.02)
+
+
+def check_images(images: Tensor) -> None:
+    """Raise ValueError unless the images are a float batch of rank 4. Built in chapter 7."""
+    if images.ndim != 4:
+        raise ValueError(f"a ViT reads images of shape (B, C, H, W), got {tuple(images.shape)}; "
+                         "add the batch axis of a single image with images[None]")
+    if not images.is_floating_point():
+        raise ValueError(f"a ViT reads normalised floats, got {images.dtype}; call vitlib.data.normalise(images) first")
