@@ -32,7 +32,7 @@ class MultiHeadAttention(nn.Module):
     """h attentions side by side, each on its own d = D/h columns: (B, N, D) -> (B, N, D).
 
     With `need_weights=True` also returns the weights (B, h, N, N): the same numbers that the fast path
-    forms inside its fused kernel. Raises ValueError when h does not divide D or the input is not (B, N, D).
+    forms inside its fused kernel. With `queries=n` only the first n tokens ask: (B, n, D). Raises ValueError when h does not divide D or the input is not (B, N, D).
     Source: Vaswani et al. 2017, section 3.2.2. Built in chapter 5.
     """
 
@@ -45,13 +45,14 @@ class MultiHeadAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
         self.drop = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, need_weights: bool = False) -> Tensor | tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, need_weights: bool = False, queries: int | None = None) -> Tensor | tuple[Tensor, Tensor]:
         if x.ndim != 3 or x.shape[-1] != self.proj.in_features:
             raise ValueError(f"attention reads tokens of shape (B, N, {self.proj.in_features}), got {tuple(x.shape)}")
         B, N, D = x.shape
         qkv = self.qkv(x).reshape(B, N, 3, self.heads, D // self.heads)  # (B, N, 3, h, d)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # three times (B, h, N, d)
+        q = q[:, :, :queries]  # None keeps all N
         y = F.scaled_dot_product_attention(q, k, v)  # (B, h, N, d)
-        y = y.transpose(1, 2).reshape(B, N, D)  # heads back beside each other: (B, N, h·d)
+        y = y.transpose(1, 2).reshape(B, -1, D)  # heads back beside each other: (B, N, h·d)
         y = self.drop(self.proj(y))
         return (y, attention_weights(q, k)) if need_weights else y

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pickle
 import platform
 import random
 import subprocess
@@ -36,9 +35,11 @@ def write_atomically(path: str | Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(part, path)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise OSError(error.errno, f"cannot write {path} ({error.strerror}); free some space or choose another "
                       "folder. What was there before is unchanged") from error
+    finally:  # after Ctrl-C too
+        if part.exists():
+            part.unlink()
 
 
 def save_checkpoint(path: str | Path, state: dict) -> None:
@@ -57,7 +58,7 @@ def load_checkpoint(path: str | Path) -> dict:
         raise FileNotFoundError(f"there is no checkpoint {path}; start without resume to make one")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # damaged bytes fail in any of a dozen ways
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise ValueError(f"{path} is damaged or no checkpoint of vitlib ({reason}); "
                          "delete it and start again, or resume from another") from error
@@ -88,7 +89,7 @@ def load_weights(path: str | Path) -> ViT:
             weights = {name: file.get_tensor(name).float() for name in file.keys()}
         model = ViT(config)
         model.load_state_dict(weights)
-    except (SafetensorError, KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{path} does not hold the weights of a ViT ({error}); write them with export_weights") from error
     return model.eval()
 

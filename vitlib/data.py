@@ -112,7 +112,8 @@ def load_folder(folder: str | Path, image_size: int = 32) -> ImageSet:
     folder = Path(folder).expanduser()
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}; expected {folder}/<class>/<image>")
-    classes = tuple(sorted(entry.name for entry in os.scandir(folder) if entry.is_dir()))
+    classes = tuple(sorted(entry.name for entry in os.scandir(folder)
+                           if entry.is_dir() and not entry.name.startswith(".")))  # no .ipynb_checkpoints
     entries = sorted((entry for name in classes for entry in os.scandir(folder / name)
                       if Path(entry.name).suffix.lower() in SUFFIXES), key=lambda entry: entry.path)
     found = {Path(entry.path).parent.name for entry in entries}

@@ -47,7 +47,8 @@ class DropPath(nn.Module):
 class EncoderBlock(nn.Module):
     """Pre-norm transformer block: x + Attention(Norm(x)), then x + MLP(Norm(x)): (B, N, D) -> (B, N, D).
 
-    With `need_weights=True` also returns the attention weights (B, h, N, N).
+    With `need_weights=True` also returns the attention weights (B, h, N, N). With `queries=n` only the first n
+    tokens go on, (B, n, D), having read all N: enough for a last block of which only the class token is used.
     Source: Dosovitskiy et al. 2021, equations 2 and 3. Built in chapter 6.
     """
 
@@ -60,9 +61,9 @@ class EncoderBlock(nn.Module):
         self.mlp = MLP(dim, hidden, dropout)
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, x: Tensor, need_weights: bool = False) -> Tensor | tuple[Tensor, Tensor]:
-        y = self.attn(self.norm1(x), need_weights)
+    def forward(self, x: Tensor, need_weights: bool = False, queries: int | None = None) -> Tensor | tuple[Tensor, Tensor]:
+        y = self.attn(self.norm1(x), need_weights, queries)
         y, weights = y if need_weights else (y, None)
-        x = x + self.drop_path(y)
+        x = x[:, :queries] + self.drop_path(y)
         x = x + self.drop_path(self.mlp(self.norm2(x)))
         return (x, weights) if need_weights else x

@@ -24,11 +24,9 @@ def patch_rows(maps: Tensor, query: int, grid: tuple[int, int]) -> Tensor:
     A class token is left out, as reader and as read. Raises ValueError for a query outside the grid.
     Built in chapter 12.
     """
-    check_maps(maps)
-    rows, columns = grid
-    prefix = maps.shape[-1] - rows * columns
-    if not 0 <= query < rows * columns or prefix < 0:
-        raise ValueError(f"patch {query} is not one of the {rows}×{columns} patches of maps over {maps.shape[-1]} tokens")
+    prefix = tokens_before(maps, grid)
+    if not 0 <= query < grid[0] * grid[1]:
+        raise ValueError(f"patch {query} is not one of the {grid[0]}×{grid[1]} patches; count row by row from 0")
     return maps[..., prefix + query, prefix:].unflatten(-1, grid)
 
 
@@ -38,11 +36,9 @@ def attention_distance(maps: Tensor, grid: tuple[int, int], patch_size: int = 1)
     The distance between patch centres, weighted by attention; a class token is left out and the rest of each
     row rescaled to sum to 1. Source: Dosovitskiy et al. 2021, figure 7 and appendix D.7. Built in chapter 12.
     """
-    check_maps(maps)
-    rows, columns = grid
+    prefix, (rows, columns) = tokens_before(maps, grid), grid
     y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
     centres = torch.stack([y.flatten(), x.flatten()], dim=1) * float(patch_size)  # (N, 2)
-    prefix = maps.shape[-1] - len(centres)
     weights = maps[..., prefix:, prefix:]
     weights = weights / weights.sum(-1, keepdim=True)
     return (weights * torch.cdist(centres, centres).to(maps)).sum(-1).mean(-1)
@@ -63,6 +59,16 @@ def rollout(maps: Tensor, residual: float = 0.5) -> Tensor:
     for layer in maps.mean(dim=2):  # (B, N, N), first layer first
         total = (residual * eye + (1 - residual) * layer) @ total
     return total
+
+
+def tokens_before(maps: Tensor, grid: tuple[int, int]) -> int:
+    """How many tokens stand before the grid's patches, 0 or 1. Raises ValueError when maps and grid do not fit."""
+    check_maps(maps)
+    prefix = maps.shape[-1] - grid[0] * grid[1]
+    if prefix not in (0, 1):
+        raise ValueError(f"maps over {maps.shape[-1]} tokens do not hold {grid[0]}×{grid[1]} patches, with or without a "
+                         "class token; the grid is image_size // patch_size each way")
+    return prefix
 
 
 def check_maps(maps: Tensor) -> None:

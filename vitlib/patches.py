@@ -33,7 +33,7 @@ def unpatchify(patches: Tensor, patch_size: int, grid: tuple[int, int]) -> Tenso
     """
     rows, columns = grid
     P = patch_size
-    if patches.ndim != 3 or patches.shape[1] != rows * columns or patches.shape[2] % (P * P):
+    if patches.ndim != 3 or patches.shape[1] != rows * columns or P < 1 or patches.shape[2] % (P * P):
         raise ValueError(f"unpatchify wants patches of shape (B, {rows * columns}, C·{P * P}) for a grid of "
                          f"{rows}×{columns}, got {tuple(patches.shape)}; check patch_size and grid")
     B, N, L = patches.shape

@@ -101,8 +101,8 @@ def train_one_epoch(model: nn.Module, data: ImageSet, optimizers: list, config: 
                     g: torch.Generator, average: nn.Module | None = None) -> dict:
     """One pass over the data; returns the mean loss and accuracy on the augmented batches. Built in chapter 8."""
     model.train()
-    if config.is_calm(epoch) and hasattr(model, "patch_drop"):
-        model.patch_drop.rate = 0.0
+    if hasattr(model, "patch_drop"):
+        model.patch_drop.rate = 0.0 if config.is_calm(epoch) else model.config.patch_drop
     steps = max(1, len(data) // config.batch_size)
     total, loss_sum, correct, seen = steps * config.epochs, 0.0, 0.0, 0
     bar = tqdm(batches(data, config, epoch, g), f"epoch {epoch + 1}", steps, leave=False, disable=quiet())
@@ -126,6 +126,7 @@ def train_one_epoch(model: nn.Module, data: ImageSet, optimizers: list, config: 
         loss_sum += loss.detach() * len(images)
         correct += (logits.argmax(1) == targets.argmax(1)).sum()
         seen += len(images)
+    finite_or_stop(sum(p.detach().sum() for p in model.parameters()), step)  # the last update counts too
     return {"train_loss": float(loss_sum) / seen, "train_accuracy": float(correct) / seen}
 
 
@@ -190,7 +191,7 @@ def snapshot(config: TrainConfig, model: nn.Module, optimizers: list, average: n
              g: torch.Generator, history: list[dict]) -> dict:
     """Everything that the next step depends on. Built in chapter 8."""
     cuda = torch.cuda.get_rng_state_all() if g.device.type == "cuda" else []
-    return {"config": asdict(config), "model": model.state_dict(), "history": history,
+    return {"config": asdict(config) | vars(getattr(model, "config", config)), "model": model.state_dict(), "history": history,
             "optimizers": [optimizer.state_dict() for optimizer in optimizers],
             "average": average.state_dict() if average else None,
             "random": {"data": g.get_state(), "torch": torch.get_rng_state(), "cuda": cuda}}
@@ -199,8 +200,8 @@ def snapshot(config: TrainConfig, model: nn.Module, optimizers: list, average: n
 def restore(state: dict, config: TrainConfig, model: nn.Module, optimizers: list, average: nn.Module | None,
             g: torch.Generator) -> list[dict]:
     """Put a snapshot back; returns the history so far. Raises ValueError for a checkpoint of another run. Built in chapter 8."""
-    now = asdict(config)
-    changed = {name: (old, now.get(name)) for name, old in state["config"].items() if old != now.get(name)}
+    now = asdict(config) | vars(getattr(model, "config", config))  # same weights, more heads: another model
+    changed = {name: (old, now[name]) for name, old in state["config"].items() if old != now.get(name, old)}
     if changed:
         raise ValueError("the checkpoint was made with " + ", ".join(f"{n}={a}, not {b}" for n, (a, b) in changed.items())
                          + "; resume with the same configuration, or start a new run in another folder")

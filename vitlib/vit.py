@@ -111,16 +111,17 @@ class ViT(nn.Module):
             x = x + self.pos_embed
         return self.drop(self.patch_drop(x))
 
-    def features(self, images: Tensor) -> Tensor:
-        x = self.embed(images)
-        for block in self.blocks:
+    def encode(self, x: Tensor, queries: int | None = None) -> Tensor:
+        for block in self.blocks[:-1]:
             x = block(x)
-        return self.norm(x)  # (B, N, D); 1+N with a class token
+        return self.norm(self.blocks[-1](x, queries=queries))  # only the tokens that are read go through the end
+
+    def features(self, images: Tensor) -> Tensor:
+        return self.encode(self.embed(images))  # (B, N, D); 1+N with a class token
 
     def forward(self, images: Tensor) -> Tensor:
-        x = self.features(images)
-        x = x[:, 0] if self.config.pool == "cls" else x.mean(dim=1)  # (B, D)
-        return self.head(x)  # (B, K)
+        x = self.encode(self.embed(images), queries=self.prefix or None)  # (B, 1, D), or (B, N, D) without class token
+        return self.head(x.mean(dim=1))  # (B, K)
 
     def attention_maps(self, images: Tensor) -> Tensor:
         x = self.embed(images)

@@ -1,0 +1,69 @@
+"""Photograph every page of the built site, at two widths, light and dark.
+
+    python book/tools/screens.py FOLDER [--html _build/html] [--pages notebooks/04_attention …]
+"""
+
+import argparse
+import base64
+import shutil
+from pathlib import Path
+
+import yaml
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def all_pages() -> list[str]:
+    """The pages in _toc.yml, in order."""
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    return [toc["root"], *(chapter["file"] for part in toc["parts"] for chapter in part["chapters"])]
+
+
+def open_browser() -> webdriver.Chrome:
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium") or ""
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"):
+        options.add_argument(argument)
+    return webdriver.Chrome(options, Service(shutil.which("chromedriver")))
+
+
+def photograph(browser: webdriver.Chrome, address: str, width: int, theme: str, top: int | None) -> bytes:
+    """A page as PNG: the whole of it, or its first `top` pixels."""
+    screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [
+        {"name": "prefers-color-scheme", "value": theme}, {"name": "prefers-reduced-motion", "value": "reduce"}]})
+    browser.get(address)
+    browser.execute_async_script("const done = arguments[0]; window.MathJax?.startup ? MathJax.startup.promise.then(done) : done()")
+    height = browser.execute_script("return document.documentElement.scrollHeight")
+    clip = {"x": 0, "y": 0, "width": width, "height": min(height, top or height), "scale": 1}
+    png = browser.execute_cdp_cmd("Page.captureScreenshot", {"clip": clip, "captureBeyondViewport": True})
+    return base64.b64decode(png["data"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="where the pictures go")
+    parser.add_argument("--html", type=Path, default=ROOT / "_build" / "html", help="the built site")
+    parser.add_argument("--pages", nargs="+", default=all_pages(), help="pages as in _toc.yml (default: all)")
+    parser.add_argument("--top", type=int, help="only the first so many pixels of each page")
+    args = parser.parse_args()
+    if not (args.html / "index.html").is_file():
+        raise SystemExit(f"screens.py: there is no site in {args.html}; run `make book` first")
+    args.folder.mkdir(parents=True, exist_ok=True)
+    browser = open_browser()
+    try:
+        for page in args.pages:
+            for width in (1280, 375):
+                for theme in ("light", "dark"):
+                    path = args.folder / f"{page.replace('/', '-')}-{width}-{theme}.png"
+                    path.write_bytes(photograph(browser, f"{(args.html / page).resolve().as_uri()}.html", width, theme, args.top))
+                    print(path)
+    finally:
+        browser.quit()
+
+
+if __name__ == "__main__":
+    main()

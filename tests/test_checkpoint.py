@@ -1,0 +1,260 @@
+import json
+import os
+import pickle
+import resource
+import subprocess
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from common import TINY, randomise
+from vitlib import checkpoint as module
+from vitlib.checkpoint import (
+    environment,
+    export_weights,
+    load_checkpoint,
+    load_record,
+    load_weights,
+    load_zoo,
+    save_checkpoint,
+    save_record,
+    write_atomically,
+    zoo,
+)
+from vitlib.vit import ViT
+
+STATE = {"weights": {"a": torch.arange(4.0)}, "betas": (0.9, 0.98), "history": [{"loss": 1.5}], "name": "x", "none": None}
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A good checkpoint, alone in its folder."""
+    save_checkpoint(tmp_path / "c.pt", STATE)
+    return tmp_path / "c.pt"
+
+
+def assert_intact(path):
+    assert torch.equal(load_checkpoint(path)["weights"]["a"], torch.arange(4.0))
+    assert os.listdir(path.parent) == [path.name]  # no .part file
+
+
+def test_a_checkpoint_comes_back_as_it_was(path):
+    assert_intact(path)
+    state = load_checkpoint(path)
+    assert {name: state[name] for name in ("betas", "history", "name", "none")} == {
+        name: STATE[name] for name in ("betas", "history", "name", "none")}
+
+
+def test_a_checkpoint_makes_its_folder(tmp_path):
+    save_checkpoint(tmp_path / "a" / "b" / "c.pt", STATE)
+    assert_intact(tmp_path / "a" / "b" / "c.pt")
+
+
+def no_space(*_, **__):
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize(("where", "call"), [(os, "fsync"), (os, "replace"), (module, "open")])
+def test_a_full_disk_leaves_the_old_checkpoint_and_says_what_to_do(path, monkeypatch, where, call):
+    monkeypatch.setattr(where, call, no_space, raising=False)
+    with pytest.raises(OSError, match=f"cannot write {path} .No space left on device.; free some space.*unchanged"):
+        save_checkpoint(path, {"weights": 0})
+    monkeypatch.undo()
+    assert_intact(path)
+
+
+def test_a_write_that_really_fails_half_way_leaves_the_old_checkpoint(path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))  # no file may grow beyond 10 kB
+    try:
+        with pytest.raises(OSError, match=f"cannot write {path} .File too large"):
+            save_checkpoint(path, {"weights": torch.zeros(10_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert_intact(path)
+
+
+def test_a_disk_that_is_really_full_leaves_the_old_checkpoint(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    try:
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True, text=True)
+    except OSError as error:
+        pytest.skip(f"this system has no command to mount a small disk ({error})")
+    if mounted.returncode:
+        pytest.skip(f"mounting a small disk needs rights that this process lacks ({mounted.stderr.strip()})")
+    try:
+        save_checkpoint(disk / "c.pt", STATE)
+        with pytest.raises(OSError, match="No space left on device.*free some space"):
+            save_checkpoint(disk / "c.pt", {"weights": torch.zeros(40_000)})
+        assert_intact(disk / "c.pt")
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_an_interrupted_write_leaves_the_old_checkpoint(path, monkeypatch):
+    def interrupt(descriptor):
+        raise KeyboardInterrupt
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(path, {"weights": 0})
+    monkeypatch.undo()
+    assert_intact(path)
+
+
+def test_a_file_where_a_folder_should_be_is_named(path):
+    with pytest.raises(OSError, match=f"cannot write {path}/d.pt .*choose another folder"):
+        write_atomically(path / "d.pt", b"")
+    assert_intact(path)
+
+
+def test_readers_never_see_half_a_file(path, monkeypatch):
+    """Until the new content is complete and on disk, the old file stands in its place."""
+    seen = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: seen.append(load_checkpoint(path)["name"]))
+    save_checkpoint(path, {"name": "new"})
+    assert seen == ["x"]
+    assert load_checkpoint(path)["name"] == "new"
+
+
+def test_a_missing_checkpoint_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=f"no checkpoint {tmp_path}/no.pt; start without resume"):
+        load_checkpoint(tmp_path / "no.pt")
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"hello, world", b"\x80\x02", b"\x80\x04\x95garbage", b"PK\x03\x04", b"\x00" * 999,
+                                     json.dumps({"format": 1}).encode()])
+def test_a_foreign_file_is_refused(path, content):
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"{path} is damaged or no checkpoint of vitlib .*; delete it"):
+        load_checkpoint(path)
+
+
+def test_a_truncated_checkpoint_is_refused_at_every_length(path):
+    whole = path.read_bytes()
+    for length in range(0, len(whole), 97):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match="is damaged or no checkpoint"):
+            load_checkpoint(path)
+
+
+def test_a_checkpoint_with_scrambled_bytes_gives_a_state_or_a_clear_error(path):
+    whole, g, refused = path.read_bytes(), torch.Generator().manual_seed(0), 0
+    for _ in range(300):
+        content = bytearray(whole)
+        for position in torch.randint(len(whole), (3,), generator=g):
+            content[position] = int(torch.randint(256, (), generator=g))
+        path.write_bytes(content)
+        try:
+            assert isinstance(load_checkpoint(path), dict)
+        except ValueError as error:
+            assert str(path) in str(error)  # noqa: PT017
+            refused += 1
+    assert refused > 50
+
+
+class Trap:
+    def __reduce__(self):
+        return os.system, (f"touch {self.target}",)
+
+
+@pytest.mark.parametrize("write", [torch.save, lambda state, path: path.write_bytes(pickle.dumps(state))])
+def test_code_in_a_checkpoint_is_never_run(path, tmp_path, write):
+    trap = Trap()
+    trap.target = tmp_path / "sprung"
+    write({"format": module.FORMAT, "model": trap}, path)
+    with pytest.raises(ValueError, match="damaged or no checkpoint"):
+        load_checkpoint(path)
+    assert not trap.target.exists()
+    torch.load(path, weights_only=False) if write is torch.save else pickle.loads(path.read_bytes())
+    assert trap.target.exists()  # the trap is a real one
+
+
+@pytest.mark.parametrize("content", [{"format": 0}, {"model": {}}, {"format": "1"}, [1, 2]])
+def test_another_format_is_refused_by_number(path, content):
+    torch.save(content, path)
+    found = content.get("format") if isinstance(content, dict) else None
+    with pytest.raises(ValueError, match=f"checkpoint format {found}, this vitlib reads {module.FORMAT}; finish the run"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("positions", ["learned", "sincos"])
+def test_exported_weights_rebuild_the_model(tmp_path, positions):
+    model = randomise(ViT(replace(TINY, positions=positions))).eval()
+    x = torch.randn(2, 3, 8, 8)
+    export_weights(model, tmp_path / "w.safetensors", torch.float32)
+    again = load_weights(tmp_path / "w.safetensors")
+    assert again.config == model.config
+    assert not again.training
+    assert torch.equal(again(x), model(x))
+    export_weights(model, tmp_path / "w.safetensors")  # half precision by default
+    half = load_weights(tmp_path / "w.safetensors")
+    assert half.head.weight.dtype == torch.float32
+    torch.testing.assert_close(half(x), model(x), atol=2e-3, rtol=0)
+    assert not torch.equal(half(x), model(x))
+
+
+def test_weights_that_are_missing_damaged_or_of_something_else_are_named(tmp_path):
+    path = tmp_path / "w.safetensors"
+    with pytest.raises(FileNotFoundError, match=f"no file of weights {path}"):
+        load_weights(path)
+    weights, config = ViT(TINY).state_dict(), {"config": json.dumps(asdict(TINY))}
+    save_file(weights, path, config)
+    whole = path.read_bytes()
+    load_weights(path)
+    bad = {"truncated": lambda: path.write_bytes(whole[:-9]),
+           "empty": lambda: path.write_bytes(b""),
+           "text": lambda: path.write_text("hello"),
+           "a folder's worth": lambda: path.write_bytes(b"\xff" * 99),
+           "without a config": lambda: save_file(weights, path),
+           "an unknown field": lambda: save_file(weights, path, {"config": '{"colour": 1}'}),
+           "an impossible field": lambda: save_file(weights, path, {"config": '{"depth": 0}'}),
+           "no json": lambda: save_file(weights, path, {"config": "{"}),
+           "another model": lambda: save_file(weights, path, {"config": json.dumps(asdict(replace(TINY, dim=8)))}),
+           "a weight missing": lambda: save_file({k: v for k, v in weights.items() if k != "norm.bias"}, path, config)}
+    for name, make in bad.items():
+        make()
+        with pytest.raises(ValueError, match=f"{path} does not hold the weights of a ViT.*export_weights"):
+            pytest.fail(f"{name} was loaded: {load_weights(path)}")
+
+
+def test_the_zoo_lists_loads_and_names_the_unknown(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "ZOO", tmp_path)
+    export_weights(randomise(ViT(TINY)), tmp_path / "b.safetensors")
+    export_weights(ViT(TINY), tmp_path / "a.safetensors")
+    save_record(tmp_path / "a.json", {"recipe": "a"})
+    assert zoo() == ["a", "b"]
+    model, record = load_zoo("a")
+    assert model.config == TINY
+    assert record == {"recipe": "a"}
+    with pytest.raises(ValueError, match="the zoo has no model 'c'; it has a, b"):
+        load_zoo("c")
+    with pytest.raises(ValueError, match="no record 'b'; there are a"):
+        load_record("b")
+
+
+@pytest.mark.parametrize("name", zoo())
+def test_every_model_of_the_zoo_loads_with_its_record(name):
+    model, record = load_zoo(name)
+    assert asdict(model.config).items() <= record["model"].items()
+    assert all(p.isfinite().all() for p in model.parameters())
+
+
+def test_a_record_is_json_that_a_person_can_read(tmp_path):
+    record = {"a": 1, "b": [1.5, None], "c": "ü"}
+    save_record(tmp_path / "r.json", record)
+    text = (tmp_path / "r.json").read_text()
+    assert json.loads(text) == record
+    assert "ü" in text
+    assert text.endswith("}\n")
+    assert text.count("\n") > 4
+
+
+def test_the_environment_names_versions_device_and_commit(monkeypatch):
+    found = environment()
+    assert {"commit", "device", "python", "torch", "torchvision", "numpy"} == found.keys()
+    assert found["torch"].split("+")[0] == torch.__version__.split("+")[0]
+    monkeypatch.setattr(subprocess, "run", no_space)
+    assert environment()["commit"] is None

@@ -1,0 +1,121 @@
+"""`python -m vitlib.train`, as a person at a terminal meets it."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from common import write_folder
+from vitlib.checkpoint import load_checkpoint, load_weights
+from vitlib.cli import main
+from vitlib.data import load_folder
+from vitlib.train import evaluate
+
+pytestmark = pytest.mark.usefixtures("home")
+SMALL = ["batch_size=6", "dim=16", "depth=1", "heads=2", "epochs=2"]
+
+
+@pytest.fixture
+def data(tmp_path):
+    for part in ("train", "test"):
+        write_folder(tmp_path / "pets" / part, count=9, size=(32, 32))
+    return tmp_path / "pets"
+
+
+def start(*arguments, **options):
+    return subprocess.Popen([sys.executable, "-m", "vitlib.train", *map(str, arguments)], text=True, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, cwd=Path(__file__).parent.parent, **options)
+
+
+def test_help_explains_every_option_and_recipe():
+    process = start("--help")
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (0, "")
+    for word in ("RECIPE", "--out", "--data", "--seed", "--validation", "--resume", "--device", "--set", "shapes-quick"):
+        assert word in out
+
+
+def test_a_run_writes_weights_and_a_record_that_agree(data, tmp_path, capsys):
+    out = tmp_path / "out"
+    main(["shapes-quick", "--data", str(data), "--out", str(out), "--seed", "3", "--set", *SMALL])
+    record = json.loads((out / "record.json").read_text())
+    model = load_weights(out / "weights.safetensors")
+    assert record["model"]["classes"] == 2
+    assert (record["model"]["dim"], record["train"]["epochs"], record["train"]["seed"]) == (16, 2, 3)
+    assert (record["data"], record["training images"], record["classes"]) == ("pets", 18, ["cat", "dog"])
+    assert record["parameters"] == sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert [row["epoch"] for row in record["history"]] == [1, 2]
+    assert sum(map(sum, record["confusion"])) == 18
+    assert record["test"]["accuracy"] == pytest.approx((record["confusion"][0][0] + record["confusion"][1][1]) / 18)
+    assert evaluate(model, load_folder(data / "test"))["loss"] == pytest.approx(record["test"]["loss"], abs=1e-2)
+    assert f"test accuracy {record['test']['accuracy']:.2%}" in capsys.readouterr().out
+
+
+def test_with_a_validation_share_the_test_set_stays_shut(data, tmp_path):
+    out = tmp_path / "out"
+    main(["shapes-quick", "--data", str(data), "--out", str(out), "--validation", "0.3", "--set", *SMALL])
+    record = json.loads((out / "record.json").read_text())
+    assert "test" not in record
+    assert record["training images"] == 12
+    assert "validation_accuracy" in record["history"][0]
+
+
+def test_results_are_not_overwritten_unasked(data, tmp_path):
+    arguments = ["shapes-quick", "--data", str(data), "--out", str(tmp_path / "out"), "--set", *SMALL]
+    main(arguments)
+    before = (tmp_path / "out" / "checkpoint.pt").read_bytes()
+    with pytest.raises(SystemExit, match=f"{tmp_path}/out/checkpoint.pt is already there; add --resume .* another --out"):
+        main(arguments)
+    assert (tmp_path / "out" / "checkpoint.pt").read_bytes() == before
+    with pytest.raises(SystemExit, match="was made with dim=16, not 32"):
+        main([*arguments, "dim=32", "--resume"])
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    ("colour=3", "--set names no field .*: colour"), ("epochs", "epochs= does not read as int, such as 8"),
+    ("lr=fast", "lr=fast does not read as float"), ("flip=maybe", "flip=maybe does not read as bool"),
+    ("dim=17", "dim 17 .* 2 heads"), ("lr=-1", "lr must be positive, got -1"), ("pool=max", "'max' is not one of cls, mean"),
+    ("optimizer=sgd", "'sgd' is not adamw or muon")])
+def test_a_wrong_setting_ends_with_one_clear_line(data, tmp_path, change, words):
+    with pytest.raises(SystemExit, match=f"^vitlib.train: .*{words}"):
+        main(["shapes-quick", "--data", str(data), "--out", str(tmp_path / "out"), "--set", *SMALL, change])
+
+
+def test_a_missing_folder_and_an_unknown_recipe_are_named(tmp_path, capsys):
+    with pytest.raises(SystemExit, match=f"vitlib.train: there is no folder {tmp_path}/none/train"):
+        main(["shapes-quick", "--data", str(tmp_path / "none")])
+    with pytest.raises(SystemExit, match="2"):
+        main(["imagenet-giant"])
+    assert "imagenet-giant" in capsys.readouterr().err
+
+
+def result(out):
+    history = [{k: v for k, v in row.items() if k != "seconds"} for row in json.loads((out / "record.json").read_text())["history"]]
+    return history, load_checkpoint(out / "checkpoint.pt")["model"], (out / "weights.safetensors").read_bytes()
+
+
+def test_kill_minus_nine_at_random_moments_then_resume_changes_no_bit(data, tmp_path):
+    settings = ["--set", *SMALL, "epochs=30", "dropout=0.1", "patch_drop=0.2", "mixup=0.5", "cutmix=0.5", "ema=0.9", "augment=0.5"]
+    main(["shapes-quick", "--data", str(data), "--out", str(tmp_path / "whole"), *settings])
+    out, moments = tmp_path / "killed", random.Random()
+    for kill in range(4):  # three times in the middle, then to the end
+        process = start("shapes-quick", "--data", data, "--out", out, "--resume", "--device", "cpu", *settings)
+        if kill < 3:
+            for _ in range(moments.randint(1, 12)):
+                assert process.stdout.readline().startswith("epoch"), process.stderr.read()
+            time.sleep(moments.uniform(0, 0.05))
+            process.kill()
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == (-signal.SIGKILL if kill < 3 else 0), errors
+        assert len(load_checkpoint(out / "checkpoint.pt")["history"]) < 30 or kill == 3
+    (history, model, weights), (history2, model2, weights2) = result(tmp_path / "whole"), result(out)
+    assert history2 == history
+    assert len(history) == 30
+    assert all(torch.equal(model[name], model2[name]) for name in model)
+    assert weights2 == weights

@@ -1,0 +1,341 @@
+import dataclasses
+import math
+import os
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
+
+from common import PLAIN, TINY, pictures, randomise
+from vitlib import train as module
+from vitlib.checkpoint import load_checkpoint, save_checkpoint
+from vitlib.data import normalise
+from vitlib.optim import learning_rate, make_optimizers
+from vitlib.train import TrainConfig, batches, evaluate, fit, predict, train_one_epoch
+from vitlib.vit import ViT
+
+# everything random or stateful at once: both optimisers, dropping of four kinds, all augmentation, averaged weights
+BUSY_MODEL = replace(TINY, dropout=0.1, drop_path=0.2, patch_drop=0.25)
+BUSY = TrainConfig(epochs=6, batch_size=8, optimizer="muon", augment=0.5, erase=0.5, mixup=0.5, cutmix=1.0, ema=0.9, calm=0.2)
+
+
+def run(config, model_config=TINY, data=None, **options):
+    torch.manual_seed(config.seed)
+    model = ViT(model_config)
+    history = fit(model, data or pictures(), config, **options)
+    return model, [{name: value for name, value in row.items() if name != "seconds"} for row in history]
+
+
+def same(a, b):
+    return a[1] == b[1] and all(torch.equal(x, y) for x, y in zip(a[0].state_dict().values(), b[0].state_dict().values()))
+
+
+def test_a_fresh_model_is_undecided_its_loss_is_ln_k():
+    for classes in (3, 10):
+        model = ViT(replace(TINY, classes=classes))
+        assert evaluate(model, pictures(classes=classes))["loss"] == pytest.approx(math.log(classes), abs=1e-6)
+
+
+def test_one_batch_can_be_learned_by_heart():
+    data = pictures(8)
+    data = replace(data, images=data.images[torch.randperm(8)])  # labels that nothing explains
+    _, history = run(replace(PLAIN, epochs=300), replace(TINY, dim=32), data)
+    assert history[0]["train_loss"] == pytest.approx(math.log(3), abs=1e-4)
+    assert history[-1]["train_loss"] < 0.01
+    assert history[-1]["train_accuracy"] == 1
+
+
+def test_the_same_seed_repeats_every_bit_and_another_does_not():
+    first = run(BUSY, BUSY_MODEL, validation=pictures(9))
+    torch.rand(7)
+    assert same(first, run(BUSY, BUSY_MODEL, validation=pictures(9)))
+    assert not same(first, run(replace(BUSY, seed=1), BUSY_MODEL, validation=pictures(9)))
+
+
+MUON, MIXED = {"optimizer": "muon"}, {"augment": 1.0, "mixup": 1.0}
+CHANGES = {  # field: (another value, what else must be on for it to matter)
+    "epochs": (3, {}), "batch_size": (12, {}), "optimizer": ("muon", {}), "lr": (1e-3, {}), "weight_decay": (0.5, {}),
+    "betas": ((0.5, 0.9), {}), "muon_lr": (0.2, MUON), "muon_decay": (0.9, MUON), "warmup": (0.5, {}),
+    "schedule": ("cosine", {}), "clip": (0.01, MUON | {"betas": (0.0, 0.9)}), "label_smoothing": (0.2, {}), "crop": (2, {}),
+    "flip": (True, {}), "augment": (0.5, {}), "erase": (1.0, {}), "mixup": (1.0, {}), "cutmix": (1.0, {}),
+    "calm": (0.5, MIXED), "ema": (0.5, {}), "precision": ("bf16", {}), "seed": (5, {})}
+WITHOUT_EFFECT = {"compile": "faster steps, the same results up to rounding"}
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(TrainConfig)])
+def test_every_field_of_the_configuration_changes_the_result(field):
+    if field in WITHOUT_EFFECT:
+        assert field not in CHANGES
+        return
+    value, others = CHANGES[field]
+    base = replace(PLAIN, **others)
+    (a, _), (b, _) = run(base), run(replace(base, **{field: value}))
+    assert max((x - y).abs().max() for x, y in zip(a.state_dict().values(), b.state_dict().values())) > 1e-6
+
+
+@pytest.mark.parametrize(("field", "value"), [
+    ("epochs", 0), ("batch_size", -1), ("lr", 0), ("warmup", 1.5), ("label_smoothing", -0.1), ("augment", 2), ("erase", -1),
+    ("calm", 1.1), ("ema", -0.5), ("precision", "fp16"), ("optimizer", "sgd"), ("schedule", "step")])
+def test_a_setting_that_no_training_can_have_is_named(field, value):
+    with pytest.raises(ValueError, match=f"{'shape' if field == 'schedule' else field}.*{value}"):
+        run(replace(PLAIN, **{field: value}))
+
+
+def test_an_epoch_shows_each_image_once_with_its_own_target():
+    data = pictures(24)
+    shown = list(batches(data, PLAIN, 0, torch.Generator()))
+    assert [len(x) for x, _ in shown] == [8, 8, 8]
+    images, targets = (torch.cat(parts) for parts in zip(*shown))
+    expected = {image.numpy().tobytes(): k for image, k in zip(normalise(data.images), data.labels.tolist())}
+    found = {image.numpy().tobytes(): k for image, k in zip(images, targets.argmax(1).tolist())}
+    assert found == expected
+    assert torch.equal(targets, F.one_hot(targets.argmax(1), 3).float())
+
+
+def test_epochs_differ_in_order_and_incomplete_batches_wait():
+    data, g = pictures(23), torch.Generator()
+    first, second = (torch.cat([x for x, _ in batches(data, PLAIN, epoch, g)]) for epoch in (0, 1))
+    assert len(first) == len(second) == 16
+    assert not torch.equal(first, second)
+    assert [len(x) for x, _ in batches(pictures(5), PLAIN, 0, g)] == [5]  # fewer images than a batch: all of them
+
+
+def test_calm_epochs_see_neither_mixing_nor_augmentation_nor_dropped_patches():
+    config = replace(BUSY, epochs=10, calm=0.3, flip=False, crop=0)
+    assert [config.is_calm(epoch) for epoch in range(10)] == [False] * 7 + [True] * 3
+    data, g = pictures(), torch.Generator()
+    known = {image.numpy().tobytes() for image in normalise(data.images)}
+    for epoch, expected in ((6, False), (7, True)):
+        images = torch.cat([x for x, _ in batches(data, config, epoch, g)])
+        assert all(image.numpy().tobytes() in known for image in images) == expected
+    model = ViT(BUSY_MODEL)
+    for epoch, rate in ((6, 0.25), (7, 0.0), (0, 0.25)):  # the model comes out of its calm again
+        train_one_epoch(model, data, optimizers(model, config), config, epoch, g)
+        assert model.patch_drop.rate == rate
+
+
+def optimizers(model, config):
+    return make_optimizers(model, config.optimizer, config.lr, config.weight_decay, config.betas, config.muon_lr,
+                           config.muon_decay)
+
+
+def test_every_step_gets_its_rate_from_the_schedule(monkeypatch):
+    rates, set_rate = [], module.set_rate
+    monkeypatch.setattr(module, "set_rate", lambda o, factor: rates.append(factor) or set_rate(o, factor))
+    run(replace(PLAIN, epochs=4, warmup=0.25, schedule="cosine"))
+    assert rates == [learning_rate(step, 12, 1.0, 3, "cosine") for step in range(12)]
+
+
+def test_averaged_weights_are_an_exponential_mean_over_the_steps():
+    class Recorder(list):
+        def update_parameters(self, model):
+            self.append({name: value.clone() for name, value in model.state_dict().items()})
+
+    torch.manual_seed(0)
+    model, steps, g = ViT(TINY), Recorder(), torch.Generator().manual_seed(0)
+    groups = optimizers(model, PLAIN)
+    for epoch in range(2):
+        train_one_epoch(model, pictures(), groups, PLAIN, epoch, g, steps)
+    mean = steps[0]
+    for weights in steps[1:]:
+        mean = {name: 0.8 * mean[name] + 0.2 * value for name, value in weights.items()}
+    averaged, _ = run(replace(PLAIN, ema=0.8))
+    for name, value in averaged.state_dict().items():
+        torch.testing.assert_close(value, mean[name], msg=name)
+
+
+def test_compiling_warms_up_without_a_trace(monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda model: model)
+    config = replace(BUSY, epochs=2)
+    assert same(run(config, BUSY_MODEL), run(replace(config, compile=True), BUSY_MODEL))
+
+
+def test_predict_and_evaluate_look_at_unaltered_images_in_evaluation_mode():
+    model, data = randomise(ViT(replace(TINY, dropout=0.5)), 0.3).train(), pictures(10)
+    logits = predict(model, data.images)
+    assert model.training
+    assert not logits.requires_grad
+    torch.testing.assert_close(predict(model, data.images, batch_size=3), logits, atol=1e-6, rtol=1e-6)
+    model.eval()
+    torch.testing.assert_close(model(normalise(data.images)), logits)
+    predict(model, data.images)
+    assert not model.training
+    right = [int(row.argmax() == label) for row, label in zip(logits, data.labels)]
+    scores = evaluate(model, data)
+    assert scores["accuracy"] == pytest.approx(sum(right) / 10)
+    assert scores["loss"] == pytest.approx(-logits.log_softmax(1)[torch.arange(10), data.labels].mean().item())
+
+
+def test_validation_scores_are_those_of_the_weights_that_come_out():
+    model, history = run(replace(PLAIN, ema=0.9), validation=pictures(9))
+    assert {f"validation_{name}": value for name, value in evaluate(model, pictures(9)).items()}.items() <= history[-1].items()
+    assert [row["epoch"] for row in history] == [1, 2]
+
+
+class Stop(Exception):
+    """Something that ends a run from outside."""
+
+
+def stop_after(epochs, monkeypatch):
+    def save(path, state):
+        save_checkpoint(path, state)
+        if len(state["history"]) == epochs:
+            raise Stop
+    monkeypatch.setattr(module, "save_checkpoint", save)
+
+
+@pytest.mark.parametrize("changes", [{}, {"ema": 0.0, "optimizer": "adamw"}])
+def test_stopping_and_resuming_changes_no_bit(tmp_path, monkeypatch, changes):
+    config, path = replace(BUSY, **changes), tmp_path / "c.pt"
+    whole = run(config, BUSY_MODEL)
+    stop_after(3, monkeypatch)
+    with pytest.raises(Stop):
+        run(config, BUSY_MODEL, checkpoint=path)
+    monkeypatch.undo()
+    torch.rand(9)
+    assert same(whole, run(config, BUSY_MODEL, checkpoint=path, resume=True))
+    assert same(whole, run(config, BUSY_MODEL, checkpoint=path, resume=True))  # a finished run, resumed
+
+
+@pytest.mark.parametrize("part", ["data", "torch", "optimizers", "average"])
+def test_leaving_any_part_of_the_state_out_would_be_noticed(tmp_path, monkeypatch, part):
+    path = tmp_path / "c.pt"
+    whole = run(BUSY, BUSY_MODEL)
+    stop_after(3, monkeypatch)
+    with pytest.raises(Stop):
+        run(BUSY, BUSY_MODEL, checkpoint=path)
+    monkeypatch.undo()
+    state = load_checkpoint(path)
+    if part in ("data", "torch"):
+        state["random"][part] = torch.Generator().manual_seed(99).get_state()
+    elif part == "optimizers":
+        state[part] = [o.state_dict() for o in optimizers(ViT(BUSY_MODEL), BUSY)]
+    else:
+        state[part] = {name: value * 0 for name, value in state[part].items()}
+    save_checkpoint(path, state)
+    assert not same(whole, run(BUSY, BUSY_MODEL, checkpoint=path, resume=True))
+
+
+def test_a_checkpoint_of_another_run_or_model_is_refused_by_name(tmp_path):
+    path = tmp_path / "c.pt"
+    run(PLAIN, checkpoint=path)
+    with pytest.raises(ValueError, match=r"was made with lr=0.002, not 0.1, seed=0, not 4; resume with the same"):
+        run(replace(PLAIN, lr=0.1, seed=4), checkpoint=path, resume=True)
+    with pytest.raises(ValueError, match="was made with dim=16, not 8"):
+        run(PLAIN, replace(TINY, dim=8), checkpoint=path, resume=True)
+    with pytest.raises(ValueError, match="was made with heads=2, not 4"):  # the same shapes of weights
+        run(PLAIN, replace(TINY, heads=4), checkpoint=path, resume=True)
+    other = nn.Sequential(nn.Flatten())
+    other.head = nn.Linear(192, 3)
+    with pytest.raises(ValueError, match="the checkpoint holds another model: (Missing|Unexpected) key"):
+        fit(other, pictures(), PLAIN, checkpoint=path, resume=True)
+
+
+def test_resuming_without_a_checkpoint_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=f"no checkpoint {tmp_path}/none.pt; start without resume"):
+        run(PLAIN, checkpoint=tmp_path / "none.pt", resume=True)
+
+
+def test_data_with_other_classes_than_the_model_are_named():
+    with pytest.raises(ValueError, match="tells 3 classes apart, the data has 4; build the model with classes=4"):
+        run(PLAIN, data=pictures(classes=4))
+
+
+@pytest.mark.parametrize("where", ["loss", "last update"])
+def test_a_run_that_blows_up_stops_and_keeps_the_last_good_checkpoint(tmp_path, where):
+    class Bomb(ViT):
+        seen = 0
+
+        def forward(self, images):
+            self.seen += 1
+            y = super().forward(images)
+            if self.seen >= 5 and where == "loss":  # the second of three steps in the second epoch
+                y = y * float("nan")
+            if self.seen == 6 and where == "last update":
+                y.register_hook(lambda gradient: gradient * float("nan"))
+            return y
+
+    path = tmp_path / "c.pt"
+    with pytest.raises(FloatingPointError, match="became nan near step 5; the last checkpoint is kept. Lower"):
+        fit(Bomb(TINY), pictures(), replace(PLAIN, epochs=3), checkpoint=path)
+    state = load_checkpoint(path)
+    assert len(state["history"]) == 1
+    assert all(value.isfinite().all() for value in state["model"].values())
+
+
+def test_a_disk_that_fills_up_leaves_the_last_checkpoint(tmp_path, monkeypatch):
+    path = tmp_path / "c.pt"
+    stop_after(1, monkeypatch)
+    with pytest.raises(Stop):
+        run(PLAIN, checkpoint=path)
+    monkeypatch.undo()
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=f"cannot write {path} .No space left on device.*free some space"):
+        run(PLAIN, checkpoint=path, resume=True)
+    monkeypatch.undo()
+    assert os.listdir(tmp_path) == ["c.pt"]
+    assert len(load_checkpoint(path)["history"]) == 1
+    assert same(run(PLAIN), run(PLAIN, checkpoint=path, resume=True))
+
+
+def gradients(model, images, labels, parts=1):
+    for x, y in zip(images.chunk(parts), labels.chunk(parts)):
+        (F.cross_entropy(model(x), y) / parts).backward()
+    return {name.removeprefix("module."): p.grad for name, p in model.named_parameters()}
+
+
+def double_model_and_batch():
+    torch.manual_seed(3)
+    model = randomise(ViT(TINY)).double()
+    return model, torch.randn(8, 3, 8, 8, dtype=torch.float64), torch.arange(8) % 3
+
+
+def test_micro_batches_add_up_to_one_batch():
+    whole, parts = gradients(*double_model_and_batch()), gradients(*double_model_and_batch(), parts=4)
+    for name, gradient in whole.items():
+        torch.testing.assert_close(parts[name], gradient, atol=1e-12, rtol=1e-10, msg=name)
+
+
+def worker(rank, folder):
+    """One of two processes, each with half of the batch."""
+    if sys.platform == "linux":
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=2)
+    model, images, labels = double_model_and_batch()
+    if rank == 1:
+        randomise(model)  # DDP hands out the weights of process 0
+    found = gradients(DistributedDataParallel(model), images.chunk(2)[rank], labels.chunk(2)[rank])
+    torch.save(found, f"{folder}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_find_the_gradient_of_one(tmp_path):
+    torch.multiprocessing.spawn(worker, (str(tmp_path),), nprocs=2)
+    whole = gradients(*double_model_and_batch())
+    for rank in range(2):
+        found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        assert found.keys() == whole.keys()
+        for name, gradient in whole.items():
+            torch.testing.assert_close(found[name], gradient, atol=1e-12, rtol=1e-10, msg=name)
+
+
+def test_bf16_stays_within_five_percent_of_the_logits_range():
+    model, x = randomise(ViT(replace(TINY, dim=64, heads=4, depth=4, classes=10)), 0.1).eval(), torch.randn(32, 3, 8, 8)
+    with torch.no_grad():
+        exact = model(x)
+        with module.autocast(torch.device("cpu"), "bf16"):
+            rough = model(x)
+        for precision in ("auto", "fp32"):
+            with module.autocast(torch.device("cpu"), precision):
+                assert torch.equal(model(x), exact)
+    assert rough.dtype == torch.bfloat16
+    assert 0 < (rough - exact).abs().max() < 0.05 * (exact.max() - exact.min())

@@ -1,0 +1,227 @@
+"""Every figure of the book: functions that take arrays and return a Matplotlib figure.
+
+One colour stands for one idea throughout (Okabe and Ito's palette, safe for colour-blind readers).
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
+
+QUERY, KEY, VALUE = "#0072B2", "#D55E00", "#009E73"
+CLASS_TOKEN, PATCH, GREY = "#CC79A7", "#56B4E9", "#6B7280"
+TRAIN, VALIDATION, TEST = "#0072B2", "#E69F00", "#009E73"
+COLOURS = {"query": QUERY, "key": KEY, "value": VALUE, "class token": CLASS_TOKEN, "patch": PATCH,
+           "train": TRAIN, "validation": VALIDATION, "test": TEST}
+STYLE = {"figure.dpi": 130, "figure.facecolor": "white", "savefig.facecolor": "white", "font.size": 12,
+         "axes.titlesize": 13, "axes.titleweight": "bold", "axes.spines.top": False, "axes.spines.right": False,
+         "axes.edgecolor": GREY, "lines.linewidth": 2.2, "legend.frameon": False, "image.cmap": "cividis"}
+WIDTH = 6.4  # inches: readable on a telephone and beside text
+
+
+def new_figure(rows: int = 1, columns: int = 1, height: float = 3.2, title: str = "", **options) -> tuple[Figure, np.ndarray]:
+    """A figure in the book's style, and its axes as an array (rows, columns)."""
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(rows, columns, figsize=(options.pop("width", WIDTH), height), squeeze=False,
+                                    layout="constrained", **options)
+        if title:
+            figure.suptitle(title, fontsize=13, fontweight="bold")
+    plt.close(figure)  # shown once, by the cell that returns it
+    return figure, axes
+
+
+def as_picture(image) -> np.ndarray:
+    """(C, H, W), uint8 or floats in 0…1, to what imshow draws: (H, W, C)."""
+    array = np.asarray(image)
+    array = array.transpose(1, 2, 0) if array.ndim == 3 else array
+    return array if array.dtype == np.uint8 else array.clip(0, 1)
+
+
+def show(axis: Axes, image, title: str = "", **options) -> None:
+    """Draw one image without ticks."""
+    axis.imshow(as_picture(image), interpolation="nearest", **options)
+    axis.set_xticks([])
+    axis.set_yticks([])
+    for spine in axis.spines.values():
+        spine.set_visible(False)
+    if title:
+        axis.set_title(title, fontsize=11, fontweight="normal")
+
+
+def image_grid(images, labels: list[str] | None = None, columns: int = 5, title: str = "") -> Figure:
+    """Images (B, C, H, W) in rows, each under its label."""
+    rows = -(-len(images) // columns)
+    figure, axes = new_figure(rows, columns, height=rows * WIDTH / columns * (1.15 if labels else 1) + 0.3, title=title)
+    for axis in axes.flat:
+        axis.axis("off")
+    for i, (axis, image) in enumerate(zip(axes.flat, images)):
+        show(axis, image, labels[i] if labels else "")
+    return figure
+
+
+def image_rows(rows: dict[str, list], title: str = "", vmax: float | None = None) -> Figure:
+    """Named rows of images or maps (all with one scale 0…vmax), the name at the left."""
+    columns = max(map(len, rows.values()))
+    figure, axes = new_figure(len(rows), columns, height=len(rows) * (WIDTH - 1) / columns + 0.4, title=title)
+    for axis_row, (name, images) in zip(axes, rows.items()):
+        for axis in axis_row:
+            axis.axis("off")
+        for axis, image in zip(axis_row, images):
+            show(axis, image, vmin=0, vmax=vmax)
+            axis.axis("on")
+        axis_row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=11)
+    return figure
+
+
+def patch_grid(image, patch_size: int, title: str = "") -> Figure:
+    """An image with its patch borders, beside the patches pulled apart and numbered in reading order."""
+    picture, P = as_picture(image), patch_size
+    rows, columns = picture.shape[0] // P, picture.shape[1] // P
+    gap = max(1, P // 4)
+    apart = np.full((rows * (P + gap) - gap, columns * (P + gap) - gap, picture.shape[2]), 255 if picture.dtype == np.uint8 else 1.0)
+    for r in range(rows):
+        for c in range(columns):
+            apart[r * (P + gap):r * (P + gap) + P, c * (P + gap):c * (P + gap) + P] = picture[r * P:r * P + P, c * P:c * P + P]
+    figure, (axes,) = new_figure(1, 2, height=3.4, title=title)
+    show(axes[0], picture.transpose(2, 0, 1), f"one image, {picture.shape[0]}×{picture.shape[1]}")
+    for cut in range(1, rows):
+        axes[0].axhline(cut * P - 0.5, color="white", linewidth=1)
+    for cut in range(1, columns):
+        axes[0].axvline(cut * P - 0.5, color="white", linewidth=1)
+    show(axes[1], apart.astype(picture.dtype).transpose(2, 0, 1), f"{rows * columns} patches of {P}×{P}")
+    if rows * columns <= 64:
+        for i in range(rows * columns):
+            axes[1].text(i % columns * (P + gap) + 0.1, i // columns * (P + gap) + 0.1, str(i), fontsize=8, va="top",
+                         color="black", bbox={"facecolor": "white", "alpha": 0.75, "pad": 0.6, "linewidth": 0})
+    return figure
+
+
+def matrix(values, title: str = "", rows: str = "", columns: str = "", numbers: str = "", vmin=None, vmax=None,
+           cmap: str = "cividis", height: float = 3.6) -> Figure:
+    """A matrix as a heat map with its scale; `numbers` is a format, such as ".2f", to write in the cells."""
+    values = np.asarray(values)
+    figure, ((axis,),) = new_figure(height=height, title=title)
+    drawn = axis.imshow(values, cmap=cmap, vmin=vmin, vmax=vmax)
+    figure.colorbar(drawn, ax=axis, shrink=0.85)
+    axis.set(xlabel=columns, ylabel=rows)
+    if numbers:
+        for (r, c), value in np.ndenumerate(values):
+            red, green, blue, _ = drawn.cmap(drawn.norm(value))
+            dark = 0.3 * red + 0.6 * green + 0.1 * blue < 0.5
+            axis.text(c, r, format(value, numbers), ha="center", va="center", color="white" if dark else "black")
+        axis.set(xticks=range(values.shape[1]), yticks=range(values.shape[0]))
+    return figure
+
+
+def lines(series: dict[str, tuple], title: str = "", x: str = "", y: str = "", colours: dict | None = None,
+          log: str = "", levels: dict[str, float] | None = None, height: float = 3.2) -> Figure:
+    """Named lines {name: (x values, y values)}; `levels` adds named dashed horizontals, `log` is "x", "y" or "xy"."""
+    figure, ((axis,),) = new_figure(height=height, title=title)
+    palette = [QUERY, KEY, VALUE, CLASS_TOKEN, VALIDATION, PATCH, GREY]
+    for i, (name, (xs, ys)) in enumerate(series.items()):
+        axis.plot(xs, ys, label=name, color=(colours or COLOURS).get(name, palette[i % len(palette)]),
+                  linestyle=["-", "--", "-.", ":"][i % 4])
+    for name, level in (levels or {}).items():
+        axis.axhline(level, color=GREY, linestyle=(0, (4, 3)), linewidth=1.2)
+        axis.annotate(name, (1, level), xycoords=("axes fraction", "data"), ha="right", va="bottom", color=GREY, fontsize=10)
+    axis.set(xlabel=x, ylabel=y, xscale="log" if "x" in log else "linear", yscale="log" if "y" in log else "linear")
+    if len(series) > 1:
+        axis.legend(fontsize=10)
+    return figure
+
+
+def bars(values: dict[str, float], title: str = "", x: str = "", errors: dict[str, float] | None = None, highlight: str = "") -> Figure:
+    """Named horizontal bars with their values, one of them in colour."""
+    figure, ((axis,),) = new_figure(height=0.42 * len(values) + 1.1, title=title)
+    names = list(values)
+    colours = [QUERY if name == highlight or not highlight else "#9CA3AF" for name in names]
+    axis.barh(names, [values[n] for n in names], color=colours, xerr=[errors[n] for n in names] if errors else None)
+    for i, name in enumerate(names):
+        axis.annotate(f" {values[name]:.3g}", (values[name] + (errors or {}).get(name, 0), i), va="center", fontsize=11)
+    axis.invert_yaxis()
+    axis.margins(x=0.12)
+    axis.set_xlabel(x)
+    return figure
+
+
+def curves(history: list[dict], title: str = "", expected: tuple[float, float] | None = None) -> Figure:
+    """Loss and accuracy by epoch, from the rows that `fit` returns; `expected` shades a final accuracy in %."""
+    figure, (axes,) = new_figure(1, 2, height=3.1, title=title)
+    epochs = [row["epoch"] for row in history]
+    for part in ("train", "validation"):
+        if f"{part}_loss" in history[0]:
+            for axis, name, scale in zip(axes, ("loss", "accuracy"), (1, 100)):
+                axis.plot(epochs, [scale * row[f"{part}_{name}"] for row in history], color=COLOURS[part], label=part,
+                          linestyle="-" if part == "train" else "--")
+    axes[0].set(xlabel="epoch", ylabel="loss (nats)")
+    axes[1].set(xlabel="epoch", ylabel="accuracy (%)")
+    if expected:
+        axes[1].axhspan(*expected, color=TEST, alpha=0.2, label="expected at the end")
+    axes[1].legend(fontsize=10, loc="lower right")
+    return figure
+
+
+def confusion(counts, classes: list[str], title: str = "") -> Figure:
+    """Confusion counts (truth, prediction) as shares of each row in percent."""
+    counts = np.asarray(counts, dtype=float)
+    share = 100 * counts / counts.sum(1, keepdims=True)
+    figure = matrix(share, title, "truth", "prediction", ".0f", 0, 100, cmap="Blues", height=5.2)
+    axis = figure.axes[0]
+    axis.set_xticks(range(len(classes)), classes, rotation=60, ha="right", fontsize=10)
+    axis.set_yticks(range(len(classes)), classes, fontsize=10)
+    for text in axis.texts:
+        text.set_fontsize(9)
+    return figure
+
+
+def attention_grid(maps, image=None, title: str = "", vmax: float | None = None) -> Figure:
+    """Maps (L, h, rows, columns): a row a layer, a column a head, all on one colour scale from 0."""
+    maps = np.asarray(maps)
+    L, h = maps.shape[:2]
+    vmax = vmax or float(maps.max())
+    extra = int(image is not None)
+    figure, axes = new_figure(L, h + extra, height=L * WIDTH / (h + extra + 0.6) + 0.5, title=title)
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
+    for layer in range(L):
+        if extra:
+            axes[layer, 0].axis("off")
+        for head in range(h):
+            drawn = axes[layer, head + extra].imshow(maps[layer, head], vmin=0, vmax=vmax, cmap="magma")
+            if layer == 0:
+                axes[layer, head + extra].set_title(f"head {head + 1}", fontsize=11, fontweight="normal")
+        axes[layer, extra].set_ylabel(f"layer {layer + 1}", fontsize=11)
+    if extra:
+        show(axes[0, 0], image, "image")
+        axes[0, 0].axis("on")
+    figure.colorbar(drawn, ax=axes, shrink=0.6, label="attention")
+    return figure
+
+
+def overlay(images, maps, labels: list[str] | None = None, title: str = "") -> Figure:
+    """Images (B, C, H, W) above the same images lit by their maps (B, rows, columns), each divided by its maximum."""
+    figure, axes = new_figure(2, len(images), height=2 * WIDTH / len(images) + 0.6, title=title)
+    for i, (image, values) in enumerate(zip(images, maps)):
+        picture, values = as_picture(image), np.asarray(values)
+        show(axes[0, i], image, labels[i] if labels else "")
+        scale = (picture.shape[0] // values.shape[0], picture.shape[1] // values.shape[1])
+        light = np.kron(values / values.max(), np.ones(scale))[..., None]
+        picture = picture / 255 if picture.dtype == np.uint8 else picture
+        show(axes[1, i], (picture * (0.15 + 0.85 * light)).transpose(2, 0, 1))
+    return figure
+
+
+def data_flow(steps: list[tuple[str, str]], title: str = "", colours: dict[str, str] | None = None) -> Figure:
+    """A column of boxes from input to output: each step's name, and the shape that leaves it."""
+    figure, ((axis,),) = new_figure(height=0.62 * len(steps) + 0.6, title=title)
+    axis.axis("off")
+    axis.set(xlim=(0, 10), ylim=(-len(steps) + 0.4, 0.6))
+    for i, (name, shape) in enumerate(steps):
+        colour = (colours or {}).get(name, PATCH)
+        axis.add_patch(FancyBboxPatch((0.2, -i - 0.28), 5.6, 0.56, boxstyle="round,pad=0.04", facecolor=colour + "33", edgecolor=colour))
+        axis.text(3, -i, name, ha="center", va="center", fontsize=12)
+        axis.text(6.3, -i, shape, ha="left", va="center", fontsize=12, family="monospace")
+        if i:
+            axis.annotate("", (3, -i + 0.33), (3, -i + 0.67), arrowprops={"arrowstyle": "-|>", "color": GREY})
+    return figure
