@@ -2,10 +2,10 @@ import math
 
 import pytest
 import torch
+from common import randomise
 from torch import nn
 from torch.nn import functional as F
 
-from common import randomise
 from vitlib.attention import MultiHeadAttention, attention, attention_weights
 
 
@@ -53,6 +53,13 @@ def test_asking_for_weights_does_not_change_the_output_and_the_weights_reproduce
     v = layer.qkv(x)[..., 24:].reshape(2, 5, 3, 4).transpose(1, 2)  # (B, h, N, d)
     by_hand = layer.proj((weights @ v).transpose(1, 2).reshape(2, 5, 12))
     torch.testing.assert_close(by_hand, y, atol=1e-12, rtol=0)
+
+
+def test_asking_for_the_first_queries_gives_their_rows_alone():
+    layer, x = randomise(MultiHeadAttention(12, 3)).double(), torch.randn(2, 5, 12, dtype=torch.float64)
+    (y, weights), (y2, weights2) = layer(x, need_weights=True), layer(x, need_weights=True, queries=2)
+    torch.testing.assert_close(y2, y[:, :2], atol=1e-12, rtol=0)
+    torch.testing.assert_close(weights2, weights[:, :, :2], atol=1e-12, rtol=0)
 
 
 def test_each_image_attends_to_itself_alone():

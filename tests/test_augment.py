@@ -107,12 +107,16 @@ def test_affine_at_strength_zero_changes_nothing():
     torch.testing.assert_close(random_affine(images(), 0.0, rng()), images(), atol=1e-5, rtol=0)
 
 
+def test_affine_fills_the_corners_from_the_image():
+    assert random_affine(images() / 2 + 0.5, 1.0, rng()).min() >= 0.499  # no black
+
+
 def test_affine_moves_and_turns_a_dot():
     x = torch.zeros(200, 1, 33, 33)
     x[:, :, 16, 26] = 1  # 10 pixels right of the centre
     y = random_affine(x, 1.0, rng())
-    position = torch.stack([(y * torch.arange(33.0)[:, None]).sum((1, 2, 3)), (y * torch.arange(33.0)).sum((1, 2, 3))], 1)
-    position = position[y.sum((1, 2, 3)) > 0.5] / y.sum((1, 2, 3))[y.sum((1, 2, 3)) > 0.5, None]
+    y, axis = y[y.sum((1, 2, 3)) > 0.5], torch.arange(33.0)  # where the dot is still in the picture
+    position = torch.stack([(y * axis[:, None]).sum((1, 2, 3)), (y * axis).sum((1, 2, 3))], 1) / y.sum((2, 3))
     assert (position.std(0) > 2).all()  # up and down, left and right
     assert (position.mean(0) - torch.tensor([16.0, 26.0])).abs().max() < 3
 

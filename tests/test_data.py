@@ -1,13 +1,12 @@
 import os
 import urllib.error
-import warnings
 
 import pytest
 import torch
+from common import pictures, write_folder
 from PIL import Image
 from torchvision.datasets import utils as torchvision_utils
 
-from common import pictures, write_folder
 from vitlib import data as module
 from vitlib.data import ImageSet, data_home, load_cifar10, load_folder, normalise, stratified_split
 
@@ -80,7 +79,7 @@ def test_grey_transparent_palette_and_oblong_images_become_rgb_squares(tmp_path)
     folder = write_folder(tmp_path / "x", count=1)
     for mode, colour in (("L", 77), ("LA", (77, 255)), ("RGBA", (77, 77, 77, 255)), ("1", 1)):
         Image.new(mode, (8, 8), colour).save(folder / "cat" / f"{mode}.png")
-    Image.new("RGB", (8, 8), (77, 77, 77)).convert("P").save(folder / "cat" / "P.png")
+    Image.new("RGB", (8, 8), (77, 77, 77)).quantize(2).save(folder / "cat" / "P.png")
     Image.new("CMYK", (8, 8), (178, 178, 178, 0)).save(folder / "cat" / "CMYK.jpg")
     oblong = Image.new("RGB", (30, 10), (0, 0, 0))
     oblong.paste((200, 200, 200), (10, 0, 20, 10))  # the middle third
@@ -142,7 +141,8 @@ def test_a_folder_without_one_readable_image_is_named(tmp_path):
     for name in ("cat", "dog"):
         (tmp_path / "x" / name).mkdir(parents=True)
         (tmp_path / "x" / name / "a.jpg").write_text("no image")
-    with pytest.warns(UserWarning, match="left out 2 of 2"), pytest.raises(ValueError, match=f"none of the 2 .* {tmp_path}/x "):
+    with (pytest.warns(UserWarning, match="left out 2 of 2"),
+          pytest.raises(ValueError, match=f"none of the 2 images in {tmp_path}/x can be read")):
         load_folder(tmp_path / "x")
 
 
@@ -211,7 +211,7 @@ def test_cifar10_comes_from_an_image_folder_and_jpegs_are_called_so(tmp_path, mo
 
 
 def test_cifar10_without_data_names_the_ways_to_get_it(tmp_path):
-    with pytest.raises(FileNotFoundError, match=f"not in {tmp_path} .*download=True.*VITLIB_DATA.*cifar10/train/<class>/"):
+    with pytest.raises(FileNotFoundError, match="not in .*download=True.*VITLIB_DATA.*cifar10/train/<class>/"):
         load_cifar10(tmp_path)
 
 
@@ -223,7 +223,6 @@ def test_cifar10_without_a_network_names_the_ways_to_get_it(tmp_path, monkeypatc
         raise urllib.error.URLError("no route to host")
 
     monkeypatch.setattr(torchvision_utils.urllib.request, "urlopen", no_network)
-    with warnings.catch_warnings(), pytest.raises(FileNotFoundError, match="no route to host.*VITLIB_DATA"):
-        warnings.simplefilter("ignore")
+    with pytest.raises(FileNotFoundError, match="no route to host.*VITLIB_DATA"):
         load_cifar10(tmp_path, download=True)
     assert asked

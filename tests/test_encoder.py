@@ -1,7 +1,7 @@
 import pytest
 import torch
-
 from common import randomise
+
 from vitlib.encoder import MLP, DropPath, EncoderBlock
 
 
@@ -38,6 +38,11 @@ def test_asking_for_weights_does_not_change_the_output():
     y, weights = block(x, need_weights=True)
     assert torch.equal(y, block(x))
     assert weights.shape == (2, 2, 5, 5)
+
+
+def test_the_first_queries_alone_come_out_as_they_would_among_all():
+    block, x = randomise(EncoderBlock(8, 2, 16)), torch.randn(2, 5, 8)
+    torch.testing.assert_close(block(x, queries=1), block(x)[:, :1])
 
 
 def test_drop_path_leaves_out_whole_images_and_keeps_the_mean():

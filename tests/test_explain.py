@@ -1,7 +1,7 @@
 import pytest
 import torch
-
 from common import TINY, randomise
+
 from vitlib.explain import attention_distance, class_rows, patch_rows, rollout
 from vitlib.vit import ViT
 
@@ -88,10 +88,10 @@ def test_maps_grids_queries_and_shares_that_do_not_fit_are_named():
     for query in (-1, 4):
         with pytest.raises(ValueError, match=f"patch {query} is not one of the 2×2"):
             patch_rows(maps(), query, (2, 2))
-    for grid in ((3, 3), (1, 3)):
-        for call in (lambda g: patch_rows(maps(), 0, g), lambda g: attention_distance(maps(), g)):
-            with pytest.raises(ValueError, match=f"maps over 5 tokens do not hold {grid[0]}×{grid[1]} .*image_size // patch_size"):
-                call(grid)
+    for rows in (3, 1):
+        for call in (lambda grid: patch_rows(maps(), 0, grid), lambda grid: attention_distance(maps(), grid)):
+            with pytest.raises(ValueError, match=f"maps over 5 tokens do not hold {rows}×3 .*image_size // patch_size"):
+                call((rows, 3))
     with pytest.raises(ValueError, match=r"share in \[0, 1\], got 1.5"):
         rollout(maps(), 1.5)
     for bad in (torch.zeros(2, 2, 5, 5), torch.zeros(3, 2, 2, 5, 4)):

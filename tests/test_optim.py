@@ -3,8 +3,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-
 from common import TINY
+
 from vitlib.optim import decays, finite_or_stop, learning_rate, make_optimizers, parameter_groups, set_rate
 from vitlib.vit import ViT
 
@@ -66,7 +66,8 @@ def test_muon_takes_the_matrices_of_the_blocks_and_no_others():
     model, (adamw, muon) = make("muon")
     names = {id(p): name for name, p in model.named_parameters()}
     taken = {names[id(p)] for group in muon.param_groups for p in group["params"]}
-    assert taken == {f"blocks.{i}.{part}.weight" for i in range(2) for part in ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")}
+    parts = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
+    assert taken == {f"blocks.{i}.{part}.weight" for i in range(2) for part in parts}
     assert [(g["lr"], g["weight_decay"]) for g in muon.param_groups] == [(0.02, 0.25)]
     assert [(g["lr"], g["weight_decay"], g["betas"]) for g in adamw.param_groups] == [
         (0.1, 0.5, (0.9, 0.95)), (0.1, 0.0, (0.9, 0.95))]
@@ -106,5 +107,5 @@ def test_an_unknown_optimiser_is_named():
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_no_number_stops_with_advice(value):
     finite_or_stop(torch.tensor(3.0), 1)
-    with pytest.raises(FloatingPointError, match=f"weights became {value} near step 7.*checkpoint is kept.*learning rate"):
+    with pytest.raises(FloatingPointError, match=f"weights became {value} near step 7.*checkpoint is kept.*Lower"):
         finite_or_stop(torch.tensor(value), 7)

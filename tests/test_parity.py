@@ -1,15 +1,15 @@
 """The same numbers as timm, torchvision and PyTorch, every parameter drawn at random.
 
-At its first values a fresh ViT hides bugs: torchvision's head is zero, and a wrong GELU changes fp32 outputs by under 1e-4.
+A fresh ViT hides bugs: torchvision's head is zero, and a wrong GELU changes fp32 outputs by under 1e-4.
 """
 
 import pytest
 import timm
 import torch
+from common import randomise
 from torch import nn
 from torchvision.models import VisionTransformer
 
-from common import randomise
 from vitlib.encoder import EncoderBlock
 from vitlib.vit import ViT, ViTConfig
 
@@ -21,7 +21,8 @@ def images():
 
 
 def timm_twin(pool, **changes):
-    options = {"img_size": 16, "patch_size": 4, "embed_dim": 24, "depth": 3, "num_heads": 3, "num_classes": 7, "mlp_ratio": 2.0}
+    options = {"img_size": 16, "patch_size": 4, "embed_dim": 24, "depth": 3, "num_heads": 3, "mlp_ratio": 2.0,
+               "num_classes": 7}
     if pool == "mean":
         options |= {"global_pool": "avg", "class_token": False, "fc_norm": False}
     return timm.models.VisionTransformer(**options, **changes).double().eval()
@@ -52,9 +53,10 @@ def test_gradients_equal_timms():
 
 def from_torchvision(name):
     """torchvision's name for a parameter -> ours."""
-    for old, new in (("class_token", "cls_token"), ("encoder.pos_embedding", "pos_embed"), ("conv_proj", "patch_embed.proj"),
-                     ("encoder.layers.encoder_layer_", "blocks."), ("encoder.ln.", "norm."), ("ln_1", "norm1"),
-                     ("ln_2", "norm2"), ("self_attention.in_proj_", "attn.qkv."), ("self_attention.out_proj", "attn.proj"),
+    for old, new in (("class_token", "cls_token"), ("encoder.pos_embedding", "pos_embed"),
+                     ("conv_proj", "patch_embed.proj"), ("encoder.layers.encoder_layer_", "blocks."),
+                     ("encoder.ln.", "norm."), ("ln_1", "norm1"), ("ln_2", "norm2"),
+                     ("self_attention.in_proj_", "attn.qkv."), ("self_attention.out_proj", "attn.proj"),
                      ("mlp.0", "mlp.fc1"), ("mlp.3", "mlp.fc2"), ("heads.head", "head")):
         name = name.replace(old, new)
     return name

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from common import PLAIN, TINY, pictures, randomise
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
-from common import PLAIN, TINY, pictures, randomise
 from vitlib import train as module
 from vitlib.checkpoint import load_checkpoint, save_checkpoint
 from vitlib.data import normalise
@@ -20,7 +20,8 @@ from vitlib.vit import ViT
 
 # everything random or stateful at once: both optimisers, dropping of four kinds, all augmentation, averaged weights
 BUSY_MODEL = replace(TINY, dropout=0.1, drop_path=0.2, patch_drop=0.25)
-BUSY = TrainConfig(epochs=6, batch_size=8, optimizer="muon", augment=0.5, erase=0.5, mixup=0.5, cutmix=1.0, ema=0.9, calm=0.2)
+BUSY = TrainConfig(epochs=6, batch_size=8, optimizer="muon", augment=0.5, erase=0.5, mixup=0.5, cutmix=1.0, ema=0.9,
+                   calm=0.2)
 
 
 def run(config, model_config=TINY, data=None, **options):
@@ -31,7 +32,8 @@ def run(config, model_config=TINY, data=None, **options):
 
 
 def same(a, b):
-    return a[1] == b[1] and all(torch.equal(x, y) for x, y in zip(a[0].state_dict().values(), b[0].state_dict().values()))
+    (model, history), (model2, history2) = a, b
+    return history == history2 and all(torch.equal(x, y) for x, y in zip(model.parameters(), model2.parameters()))
 
 
 def test_a_fresh_model_is_undecided_its_loss_is_ln_k():
@@ -60,8 +62,8 @@ MUON, MIXED = {"optimizer": "muon"}, {"augment": 1.0, "mixup": 1.0}
 CHANGES = {  # field: (another value, what else must be on for it to matter)
     "epochs": (3, {}), "batch_size": (12, {}), "optimizer": ("muon", {}), "lr": (1e-3, {}), "weight_decay": (0.5, {}),
     "betas": ((0.5, 0.9), {}), "muon_lr": (0.2, MUON), "muon_decay": (0.9, MUON), "warmup": (0.5, {}),
-    "schedule": ("cosine", {}), "clip": (0.01, MUON | {"betas": (0.0, 0.9)}), "label_smoothing": (0.2, {}), "crop": (2, {}),
-    "flip": (True, {}), "augment": (0.5, {}), "erase": (1.0, {}), "mixup": (1.0, {}), "cutmix": (1.0, {}),
+    "schedule": ("cosine", {}), "clip": (0.01, {}), "label_smoothing": (0.2, {}), "crop": (2, {}), "flip": (True, {}),
+    "augment": (0.5, {}), "erase": (1.0, {}), "mixup": (1.0, {}), "cutmix": (1.0, {}),
     "calm": (0.5, MIXED), "ema": (0.5, {}), "precision": ("bf16", {}), "seed": (5, {})}
 WITHOUT_EFFECT = {"compile": "faster steps, the same results up to rounding"}
 
@@ -74,12 +76,12 @@ def test_every_field_of_the_configuration_changes_the_result(field):
     value, others = CHANGES[field]
     base = replace(PLAIN, **others)
     (a, _), (b, _) = run(base), run(replace(base, **{field: value}))
-    assert max((x - y).abs().max() for x, y in zip(a.state_dict().values(), b.state_dict().values())) > 1e-6
+    assert max((x - y).abs().max() for x, y in zip(a.parameters(), b.parameters())) > 1e-6
 
 
 @pytest.mark.parametrize(("field", "value"), [
-    ("epochs", 0), ("batch_size", -1), ("lr", 0), ("warmup", 1.5), ("label_smoothing", -0.1), ("augment", 2), ("erase", -1),
-    ("calm", 1.1), ("ema", -0.5), ("precision", "fp16"), ("optimizer", "sgd"), ("schedule", "step")])
+    ("epochs", 0), ("batch_size", -1), ("lr", 0), ("warmup", 1.5), ("label_smoothing", -0.1), ("augment", 2),
+    ("erase", -1), ("calm", 1.1), ("ema", -0.5), ("precision", "fp16"), ("optimizer", "sgd"), ("schedule", "step")])
 def test_a_setting_that_no_training_can_have_is_named(field, value):
     with pytest.raises(ValueError, match=f"{'shape' if field == 'schedule' else field}.*{value}"):
         run(replace(PLAIN, **{field: value}))
@@ -140,6 +142,7 @@ def test_averaged_weights_are_an_exponential_mean_over_the_steps():
     groups = optimizers(model, PLAIN)
     for epoch in range(2):
         train_one_epoch(model, pictures(), groups, PLAIN, epoch, g, steps)
+    assert len(steps) == 6
     mean = steps[0]
     for weights in steps[1:]:
         mean = {name: 0.8 * mean[name] + 0.2 * value for name, value in weights.items()}
@@ -172,7 +175,8 @@ def test_predict_and_evaluate_look_at_unaltered_images_in_evaluation_mode():
 
 def test_validation_scores_are_those_of_the_weights_that_come_out():
     model, history = run(replace(PLAIN, ema=0.9), validation=pictures(9))
-    assert {f"validation_{name}": value for name, value in evaluate(model, pictures(9)).items()}.items() <= history[-1].items()
+    expected = evaluate(model, pictures(9))
+    assert {name: history[-1][f"validation_{name}"] for name in expected} == expected
     assert [row["epoch"] for row in history] == [1, 2]
 
 
@@ -245,22 +249,22 @@ def test_data_with_other_classes_than_the_model_are_named():
         run(PLAIN, data=pictures(classes=4))
 
 
-@pytest.mark.parametrize("where", ["loss", "last update"])
-def test_a_run_that_blows_up_stops_and_keeps_the_last_good_checkpoint(tmp_path, where):
+@pytest.mark.parametrize(("where", "step"), [("loss", 3), ("last update", 5)])  # an epoch has three steps
+def test_a_run_that_blows_up_stops_and_keeps_the_last_good_checkpoint(tmp_path, where, step):
     class Bomb(ViT):
         seen = 0
 
         def forward(self, images):
             self.seen += 1
             y = super().forward(images)
-            if self.seen >= 5 and where == "loss":  # the second of three steps in the second epoch
+            if self.seen >= 4 and where == "loss":
                 y = y * float("nan")
             if self.seen == 6 and where == "last update":
                 y.register_hook(lambda gradient: gradient * float("nan"))
             return y
 
     path = tmp_path / "c.pt"
-    with pytest.raises(FloatingPointError, match="became nan near step 5; the last checkpoint is kept. Lower"):
+    with pytest.raises(FloatingPointError, match=f"became nan near step {step}; the last checkpoint is kept. Lower"):
         fit(Bomb(TINY), pictures(), replace(PLAIN, epochs=3), checkpoint=path)
     state = load_checkpoint(path)
     assert len(state["history"]) == 1

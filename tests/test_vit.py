@@ -3,8 +3,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-
 from common import TINY, randomise
+
 from vitlib.patches import patchify, unpatchify
 from vitlib.positions import sincos_2d
 from vitlib.vit import PatchDrop, ViT, ViTConfig
@@ -114,14 +114,15 @@ def test_drop_path_grows_with_depth():
     assert [block.drop_path.rate for block in model.blocks] == pytest.approx([0, 0.2, 0.4])
 
 
-CHANGES = {"image_size": 16, "patch_size": 2, "channels": 1, "classes": 4, "dim": 8, "depth": 3, "heads": 4, "mlp_ratio": 2.0,
-           "pool": "mean", "positions": "none", "qkv_bias": False, "dropout": 0.2, "drop_path": 0.5, "patch_drop": 0.5}
+CHANGES = {"image_size": 16, "patch_size": 2, "channels": 1, "classes": 4, "dim": 8, "depth": 3, "heads": 4,
+           "mlp_ratio": 2.0, "pool": "mean", "positions": "none", "qkv_bias": False, "dropout": 0.2,
+           "drop_path": 0.5, "patch_drop": 0.5}
 
 
 def outcome(config):
     torch.manual_seed(0)
     model = randomise(ViT(config), 0.3).train()
-    return sum(p.numel() for p in model.parameters()), model(torch.ones(8, config.channels, config.image_size, config.image_size))
+    return sum(p.numel() for p in model.parameters()), model(images(8, config) * 0 + 1)
 
 
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(ViTConfig)])
@@ -136,8 +137,9 @@ def test_a_configuration_is_frozen():
 
 
 @pytest.mark.parametrize(("field", "value"), [
-    ("pool", "max"), ("positions", "rope"), ("depth", 0), ("dim", -1), ("classes", 0), ("channels", 0), ("image_size", 0),
-    ("patch_size", 0), ("heads", 0), ("mlp_ratio", 0.0), ("dropout", 1.0), ("drop_path", -0.1), ("patch_drop", 1.5)])
+    ("pool", "max"), ("positions", "rope"), ("depth", 0), ("dim", -1), ("classes", 0), ("channels", 0),
+    ("image_size", 0), ("patch_size", 0), ("heads", 0), ("mlp_ratio", 0.0), ("dropout", 1.0), ("drop_path", -0.1),
+    ("patch_drop", 1.5)])
 def test_a_value_that_no_model_can_have_is_named(field, value):
     with pytest.raises(ValueError, match=f"{field}.*{value}"):
         ViT(replace(TINY, **{field: value}))

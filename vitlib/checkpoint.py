@@ -90,7 +90,8 @@ def load_weights(path: str | Path) -> ViT:
         model = ViT(config)
         model.load_state_dict(weights)
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{path} does not hold the weights of a ViT ({error}); write them with export_weights") from error
+        reason = " ".join(str(error).split())[:120]
+        raise ValueError(f"{path} does not hold the weights of a ViT ({reason}); write them with export_weights") from error
     return model.eval()
 
 

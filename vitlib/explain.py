@@ -62,12 +62,12 @@ def rollout(maps: Tensor, residual: float = 0.5) -> Tensor:
 
 
 def tokens_before(maps: Tensor, grid: tuple[int, int]) -> int:
-    """How many tokens stand before the grid's patches, 0 or 1. Raises ValueError when maps and grid do not fit."""
+    """How many tokens stand before the grid's patches, 0 or 1. Raises ValueError when the two do not fit."""
     check_maps(maps)
     prefix = maps.shape[-1] - grid[0] * grid[1]
     if prefix not in (0, 1):
-        raise ValueError(f"maps over {maps.shape[-1]} tokens do not hold {grid[0]}×{grid[1]} patches, with or without a "
-                         "class token; the grid is image_size // patch_size each way")
+        raise ValueError(f"maps over {maps.shape[-1]} tokens do not hold {grid[0]}×{grid[1]} patches, with or without "
+                         "a class token; the grid is image_size // patch_size each way")
     return prefix
 
 

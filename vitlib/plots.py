@@ -40,7 +40,7 @@ def as_picture(image) -> np.ndarray:
 
 def show(axis: Axes, image, title: str = "", **options) -> None:
     """Draw one image without ticks."""
-    axis.imshow(as_picture(image), interpolation="nearest", **options)
+    axis.imshow(as_picture(image), interpolation="nearest", cmap="cividis", **options)  # cmap is for maps only
     axis.set_xticks([])
     axis.set_yticks([])
     for spine in axis.spines.values():
@@ -63,7 +63,8 @@ def image_grid(images, labels: list[str] | None = None, columns: int = 5, title:
 def image_rows(rows: dict[str, list], title: str = "", vmax: float | None = None) -> Figure:
     """Named rows of images or maps (all with one scale 0…vmax), the name at the left."""
     columns = max(map(len, rows.values()))
-    figure, axes = new_figure(len(rows), columns, height=len(rows) * (WIDTH - 1) / columns + 0.4, title=title)
+    side = min(1.8, (WIDTH - 1) / columns)
+    figure, axes = new_figure(len(rows), columns, height=len(rows) * side + 0.4, title=title)
     for axis_row, (name, images) in zip(axes, rows.items()):
         for axis in axis_row:
             axis.axis("off")
@@ -98,12 +99,12 @@ def patch_grid(image, patch_size: int, title: str = "") -> Figure:
 
 
 def matrix(values, title: str = "", rows: str = "", columns: str = "", numbers: str = "", vmin=None, vmax=None,
-           cmap: str = "cividis", height: float = 3.6) -> Figure:
+           cmap: str = "cividis", height: float = 3.6, row_names: list[str] | None = None) -> Figure:
     """A matrix as a heat map with its scale; `numbers` is a format, such as ".2f", to write in the cells."""
     values = np.asarray(values)
     figure, ((axis,),) = new_figure(height=height, title=title)
-    drawn = axis.imshow(values, cmap=cmap, vmin=vmin, vmax=vmax)
-    figure.colorbar(drawn, ax=axis, shrink=0.85)
+    drawn = axis.imshow(values, cmap=cmap, vmin=vmin, vmax=vmax, aspect="auto")
+    figure.colorbar(drawn, ax=axis)
     axis.set(xlabel=columns, ylabel=rows)
     if numbers:
         for (r, c), value in np.ndenumerate(values):
@@ -111,6 +112,8 @@ def matrix(values, title: str = "", rows: str = "", columns: str = "", numbers: 
             dark = 0.3 * red + 0.6 * green + 0.1 * blue < 0.5
             axis.text(c, r, format(value, numbers), ha="center", va="center", color="white" if dark else "black")
         axis.set(xticks=range(values.shape[1]), yticks=range(values.shape[0]))
+    if row_names:
+        axis.set_yticks(range(len(row_names)), row_names)
     return figure
 
 

@@ -191,8 +191,8 @@ def snapshot(config: TrainConfig, model: nn.Module, optimizers: list, average: n
              g: torch.Generator, history: list[dict]) -> dict:
     """Everything that the next step depends on. Built in chapter 8."""
     cuda = torch.cuda.get_rng_state_all() if g.device.type == "cuda" else []
-    return {"config": asdict(config) | vars(getattr(model, "config", config)), "model": model.state_dict(), "history": history,
-            "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+    return {"config": asdict(config) | vars(getattr(model, "config", config)),
+            "model": model.state_dict(), "history": history, "optimizers": [optimizer.state_dict() for optimizer in optimizers],
             "average": average.state_dict() if average else None,
             "random": {"data": g.get_state(), "torch": torch.get_rng_state(), "cuda": cuda}}
 

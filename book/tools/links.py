@@ -49,7 +49,7 @@ def change_notebook(path: Path, address: str, branch: str) -> str:
             found += count
         cell["source"] = source.splitlines(keepends=True) if isinstance(cell["source"], list) else source
     if found != 2:
-        raise ValueError(f'{path} has {found} lines REPOSITORY = "…" and BRANCH = "…" in its code, expected one of each')
+        raise ValueError(f'{path} has {found} lines REPOSITORY = "…" and BRANCH = "…" in code, expected one of each')
     return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
 
 

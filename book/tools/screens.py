@@ -36,7 +36,7 @@ def photograph(browser: webdriver.Chrome, address: str, width: int, theme: str, 
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [
         {"name": "prefers-color-scheme", "value": theme}, {"name": "prefers-reduced-motion", "value": "reduce"}]})
     browser.get(address)
-    browser.execute_async_script("const done = arguments[0]; window.MathJax?.startup ? MathJax.startup.promise.then(done) : done()")
+    browser.execute_async_script("Promise.resolve(window.MathJax?.startup?.promise).then(arguments[0])")
     height = browser.execute_script("return document.documentElement.scrollHeight")
     clip = {"x": 0, "y": 0, "width": width, "height": min(height, top or height), "scale": 1}
     png = browser.execute_cdp_cmd("Page.captureScreenshot", {"clip": clip, "captureBeyondViewport": True})
@@ -59,7 +59,8 @@ def main() -> None:
             for width in (1280, 375):
                 for theme in ("light", "dark"):
                     path = args.folder / f"{page.replace('/', '-')}-{width}-{theme}.png"
-                    path.write_bytes(photograph(browser, f"{(args.html / page).resolve().as_uri()}.html", width, theme, args.top))
+                    address = (args.html / f"{page}.html").resolve().as_uri()
+                    path.write_bytes(photograph(browser, address, width, theme, args.top))
                     print(path)
     finally:
         browser.quit()

@@ -10,8 +10,7 @@ def exercise_1(parameters):
     projection, cls, codes = 48 * 192 + 192, 192, 65 * 192
     mistakes = {
         projection + cls + codes - 192: "Something of width 192 is missing: the bias, the class token, or the class token's code.",
-        projection + codes - 384: "The class token is missing, and so is its code or the bias.",
-        projection + cls + 64 * 192 - 192: "Count the bias of the projection, and 65 codes: the class token has one too.",
+        projection + codes - 192: "Two things of width 192 are missing, among the bias, the class token, and the class token's code.",
         (16 * 192 + 192) + cls + codes: "A patch has 4 · 4 · 3 = 48 numbers, not 16.",
     }
     if parameters in mistakes:
@@ -55,7 +54,7 @@ def exercise_3(ignores_order):
         return x.sum(dim=(1, 2, 3))[:, None]  # depends on none
 
     def rare(x):  # one output of many changes
-        return torch.cat([total(x).expand(-1, 999), x[:, :1, 0, 0]], dim=1)
+        return torch.cat([total(x).expand(-1, 49_999), x[:, :1, 0, 0]], dim=1)
 
     for f, expected in ((corner, False), (total, True)):
         result = ignores_order(f, images, order)
@@ -65,7 +64,7 @@ def exercise_3(ignores_order):
             return wrong("The sum of all pixels does not depend on the order, the corner pixel does; your answer for "
                          + ("the corner is True." if result else "the sum is False: floats need a tolerance."))
     if ignores_order(rare, images, order):
-        return wrong("One output in a thousand changed and you missed it: compare the largest difference, not the mean.")
+        return wrong("One output of 50,000 changed and you missed it: compare the largest difference, not the mean.")
     if not ignores_order(corner, images, torch.arange(4)):
         return wrong("With the patches left in order nothing changes, but you say it does.")
     if not ignores_order(corner, images, order, tolerance=2.0):

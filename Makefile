@@ -1,0 +1,71 @@
+# Patchwork. `make help` lists what can be made; each target sets up what it needs.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin
+RECIPE ?= shapes-quick
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help book test test-code test-notebooks test-site lab train bench lint links clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+$(VENV)/ready: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Patchwork needs Python 3.11 or newer; {sys.executable} is {sys.version.split()[0]}. Try make PYTHON=python3.12")'
+	@echo "== setting up $(VENV): PyTorch, Jupyter Book and vitlib (a few minutes, several GB)"
+	$(PYTHON) -m venv $(VENV)
+	$(RUN)/python -m pip install --quiet --upgrade pip
+	$(RUN)/python -m pip install --quiet -r requirements.txt -e '.[dev]'
+	@touch $@
+
+book: $(VENV)/ready  ## execute all chapters and write _build/html/index.html
+	@echo "== executing every chapter; about ten minutes on two cores"
+	rm -rf _build/html _build/.doctrees
+	BOOK_STATIC=1 $(RUN)/jupyter-book build . --all -W -n --keep-going
+	@echo "== open $(CURDIR)/_build/html/index.html"
+
+test: lint test-code test-notebooks book test-site  ## prove the lot: package, chapters, notebooks, site
+	@echo "== all tests passed"
+
+test-code: $(VENV)/ready  ## the package, the chapters' code, the exercises' checkers
+	@echo "== package, chapters and exercises"
+	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -q -n 2 --ignore=tests/test_site.py tests
+
+test-notebooks: $(VENV)/ready  ## every notebook, from an empty folder, with only the built wheel
+	@echo "== notebooks, from an empty folder with the wheel"
+	rm -rf build dist && mkdir -p build/empty
+	$(RUN)/python -m build --wheel --outdir dist . > build/wheel.log 2>&1 || { cat build/wheel.log; exit 1; }
+	$(RUN)/python -m pip install --quiet --no-deps --target build/site dist/*.whl
+	cp notebooks/*.ipynb build/empty/
+	cd build/empty && export PYTHONPATH=$(CURDIR)/build/site && \
+	  python -c 'import vitlib; assert "build/site" in vitlib.__file__, vitlib.__file__; print("vitlib from", vitlib.__file__)' && \
+	  OMP_NUM_THREADS=1 python -m pytest -q --rootdir=. -c /dev/null -p no:python -p no:cacheprovider --nbval-lax --nbval-current-env \
+	    --nbval-cell-timeout=600 -n 2 --dist loadscope --durations=10 .
+
+test-site: $(VENV)/ready  ## the built site, in a real browser (needs Chromium and its driver)
+	@echo "== the built site"
+	$(RUN)/python -m pytest -q tests/test_site.py
+
+lab: $(VENV)/ready  ## JupyterLab on the chapters
+	$(RUN)/jupyter lab --notebook-dir=notebooks
+
+train: $(VENV)/ready  ## train a recipe: make train RECIPE=cifar10-tiny
+	$(RUN)/python -m vitlib.train $(RECIPE)
+
+bench: $(VENV)/ready  ## images per second beside the tutorials and other libraries
+	$(RUN)/python -m pip install --quiet -e '.[bench]'
+	$(RUN)/python book/tools/bench.py
+
+lint: $(VENV)/ready  ## style of the code, and notebooks as they should be committed
+	$(RUN)/ruff check .
+	$(RUN)/python book/tools/notebooks.py --check
+
+links: $(VENV)/ready  ## set the repository's address everywhere: make links REPO=owner/name BRANCH=main
+	$(RUN)/python book/tools/links.py $(REPO) --branch $(or $(BRANCH),main)
+
+clean:  ## remove what was built (not $(VENV))
+	rm -rf _build build dist *.egg-info .jupyter_cache .pytest_cache .ruff_cache

@@ -1,0 +1,126 @@
+"""Checkers of chapter 6."""
+
+import torch
+from torch.nn import functional as F
+
+from ..encoder import EncoderBlock
+from . import exercise, right, wrong
+
+
+@exercise
+def exercise_1(parameters):
+    D, M = 768, 3072
+    attention, mlp, norms = 4 * D**2 + 4 * D, 2 * D * M + M + D, 4 * D
+    if parameters == attention + mlp + norms:
+        return right("7,087,872, of which two thirds are the MLP's.")
+    if parameters == 12 * D**2:
+        return wrong("Those are the matrices alone: add the biases (9 D) and the norms (4 D).")
+    if parameters == attention + mlp:
+        return wrong("The norms are missing: two of them, each with a weight and a bias of width D.")
+    if parameters == attention + mlp + norms // 2:
+        return wrong("Two norms have two vectors each, a weight and a bias: 4 D, not 2 D.")
+    if parameters in (mlp, mlp + norms):
+        return wrong("Attention is missing: qkv and proj, 4 D² + 4 D.")
+    if parameters in (attention + mlp + norms - D * M, attention + D * M + M + norms):
+        return wrong("The MLP has two matrices, D to M and back from M to D.")
+    return wrong(f"Attention {attention:,}, then the MLP's two layers, then two norms: the sum is not {parameters:,}.")
+
+
+@exercise
+def exercise_2(layer_norm):
+    g = torch.Generator().manual_seed(0)
+    x = 3 * torch.randn(4, 5, 6, generator=g, dtype=torch.float64) + 1
+    weight, bias = torch.randn(2, 6, generator=g, dtype=torch.float64)
+    eps = 0.5  # large, so that its place shows
+    out = layer_norm(x, weight, bias, eps)
+    if out.shape != x.shape:
+        return wrong(f"(4, 5, 6) should keep its shape, but became {tuple(out.shape)}.")
+
+    def version(dim, correction=0):
+        centred = x - x.mean(dim, keepdim=True)
+        return centred, x.var(dim, correction=correction, keepdim=True)
+
+    def equals(centred, divisor):
+        return torch.allclose(out, centred / divisor * weight + bias, atol=1e-8)
+
+    centred, var = version(-1)
+    if equals(centred, (var + eps).sqrt()):
+        return right("Each token alone, variance divided by D, eps under the root.")
+    if equals(centred, var.sqrt() + eps):
+        return wrong("eps belongs under the root, beside the variance: sqrt(var + eps), not sqrt(var) + eps.")
+    if equals(centred, var.sqrt()):
+        return wrong("eps is not used: a token of equal numbers would be divided by zero.")
+    if equals(centred, (version(-1, 1)[1] + eps).sqrt()):
+        return wrong("The variance was divided by D - 1: pass correction=0.")
+    if torch.allclose(out, centred / (var + eps).sqrt(), atol=1e-8):
+        return wrong("Weight and bias are not used: scale and shift at the end.")
+    for dim, what in ((0, "the batch: an image depends on the others"), (1, "the tokens instead of each token's numbers"),
+                      ((1, 2), "tokens and width together: one mean for the whole image"),
+                      ((0, 1), "batch and tokens: that is batch normalisation")):
+        centred, var = version(dim)
+        if equals(centred, (var + eps).sqrt()) or equals(centred, (version(dim, 1)[1] + eps).sqrt()):
+            return wrong(f"Mean and variance run over {what}. Take the last axis only.")
+    return wrong("The numbers differ from LayerNorm's: (x - mean) / sqrt(var + eps), over the last axis, then weight and bias.")
+
+
+@exercise
+def exercise_3(result_norm):
+    torch_state = torch.get_rng_state()
+    torch.manual_seed(0)
+    block, x = EncoderBlock(16, 2, 32).double().eval(), torch.randn(2, 5, 16, dtype=torch.float64)
+    with torch.no_grad():
+        for parameter in block.parameters():
+            parameter.normal_(0, 0.5)
+        torch.set_rng_state(torch_state)
+        attn, mlp, norm1, norm2 = block.attn, block.mlp, block.norm1, block.norm2
+        out = result_norm(block, x)
+        middle = x + norm1(attn(x))
+        summed = norm1(x + attn(x))
+        answers = {
+            "right": middle + norm2(mlp(middle)),
+            "That is pre-norm, the norm on what a branch reads. Here it stands on what a branch returns.": block(x),
+            "That is post-norm, the norm of the sum. Here the norm is taken first, and the sum after it.":
+                norm2(summed + mlp(summed)),
+            "The MLP read the block's input: let it read the sum that attention has already been added to.":
+                middle + norm2(mlp(x)),
+            "The second addition took the block's input: add to the sum that attention has already been added to.":
+                x + norm2(mlp(middle)),
+            "The residuals are missing: each branch's normalised result is added to x.": norm2(mlp(norm1(attn(x)))),
+            "norm1 was used twice: the MLP's result belongs to norm2.": middle + norm1(mlp(middle)),
+        }
+    for message, answer in answers.items():
+        if out.shape == answer.shape and torch.allclose(out, answer, atol=1e-9):
+            if message == "right":
+                return right("Each branch's result is normalised, then added; the residual path is free.")
+            return wrong(message)
+    if out.shape != x.shape:
+        return wrong(f"Tokens keep their shape {tuple(x.shape)}; yours became {tuple(out.shape)}.")
+    if torch.allclose(out, F.layer_norm(out, (16,)), atol=1e-3):
+        return wrong("The result itself is normalised: the last thing to happen should be the addition.")
+    return wrong("The numbers differ: x + norm1(attn(x)) first, then add norm2 of the MLP of that.")
+
+
+@exercise
+def exercise_4(branches):
+    mean, everything = branches
+    rates = [0.4 * i / 11 for i in range(12)]
+    once = 1.0
+    for rate in rates:
+        once *= 1 - rate
+    if abs(mean - 9.6) < 0.01:
+        return wrong("9.6 counts one branch a block; each block has two.")
+    if abs(mean - 4.8) < 0.01:
+        return wrong("4.8 is how many are dropped on average; how many run?")
+    if abs(mean - 14.4) < 0.01:
+        return wrong("14.4 gives every block the rate 0.4; the rate grows from 0 to 0.4.")
+    if abs(mean - 19.2) > 0.01:
+        return wrong(f"The rates are 0.2 on average, so of 24 branches not {mean:g} run.")
+    if abs(everything - once) < 1e-4:
+        return wrong("The mean is right. The product runs over 24 branches, not 12: square it.")
+    if abs(everything - 0.8**24) < 2e-4:
+        return wrong("The mean is right. A product of different numbers is not a power of their mean: multiply 1 - rate for each.")
+    if abs(everything - 100 * once**2) < 1e-2:
+        return wrong("The mean is right. That is the probability in percent; give it as a share of 1.")
+    if abs(everything - once**2) > 1e-4:
+        return wrong(f"The mean is right. Multiply 1 - rate over all 24 branches: that is not {everything:g}.")
+    return right("19.2 branches on average, and the whole network for one image in about 300.")
