@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from common import write_folder
+from common import TINY, pictures, randomise, write_folder
 
 from vitlib.checkpoint import load_checkpoint, load_weights
 from vitlib.cli import main
+from vitlib.cli import test_scores as scores_on
 from vitlib.data import load_folder
 from vitlib.train import evaluate
+from vitlib.vit import ViT
 
 pytestmark = pytest.mark.usefixtures("home")
 SMALL = ["batch_size=6", "dim=16", "depth=1", "heads=2", "epochs=2"]
@@ -58,6 +60,13 @@ def test_a_run_writes_weights_and_a_record_that_agree(data, tmp_path, capsys):
     assert record["test"]["accuracy"] == pytest.approx((record["confusion"][0][0] + record["confusion"][1][1]) / 18)
     assert evaluate(model, load_folder(data / "test"))["loss"] == pytest.approx(record["test"]["loss"], abs=1e-2)
     assert f"test accuracy {record['test']['accuracy']:.2%}" in capsys.readouterr().out
+
+
+def test_confusion_counts_have_the_truth_in_rows():
+    data = pictures(10)
+    confusion = torch.tensor(scores_on(randomise(ViT(TINY), 0.3).eval(), data)["confusion"])
+    assert confusion.sum(1).tolist() == [4, 3, 3]
+    assert confusion.sum(0).tolist() != [4, 3, 3]
 
 
 def test_with_a_validation_share_the_test_set_stays_shut(data, tmp_path):

@@ -20,7 +20,6 @@ WRONG = {
     },
     "3.3": {
         "mean difference": (ORDER + "return (f(images) - f(shuffled)).abs().mean().item() <= tolerance", "largest difference"),
-        "exact": (ORDER + "return bool((f(images) == f(shuffled)).all())", "floats need a tolerance"),
         "no tolerance": (ORDER + "return (f(images) - f(shuffled)).abs().max().item() <= 1e-4", "not used"),
         "tensor": (ORDER + "return (f(images) - f(shuffled)).abs().max() <= tolerance", "True or False"),
         "inverted": (ORDER + "return (f(images) - f(shuffled)).abs().max().item() > tolerance", "the corner is True"),

@@ -1,0 +1,202 @@
+"""The chapters and the library never differ, and the notebooks are as they should be committed.
+
+`python book/tools/notebooks.py` copies the library's text into the chapters and cleans the notebooks.
+"""
+
+import ast
+import importlib
+import importlib.util
+import inspect
+import json
+import pkgutil
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+import vitlib
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
+CHAPTER = {stem: int(stem[:2]) for stem in NOTEBOOKS}
+
+spec = importlib.util.spec_from_file_location("notebooks_tool", ROOT / "book" / "tools" / "notebooks.py")
+tool = importlib.util.module_from_spec(spec)
+sys.modules["notebooks_tool"] = tool
+spec.loader.exec_module(tool)
+
+# Public names that no chapter shows, and why. A whole module may stand here.
+NOT_SHOWN = {
+    "plots": "how figures are drawn is not the subject",
+    "cli": "the command line around the loop of chapter 8",
+    "recipes": "configurations; chapter 8 prints what it uses",
+    "shapes": "how the images are drawn is not the subject; chapter 1 shows the result",
+    "data.ImageSet": "a container, described in chapter 1",
+    "data.load_cifar10": "reading files",
+    "data.load_folder": "reading files",
+    "data.data_home": "reading files",
+    "data.read_cache": "reading files",
+    "data.decode": "reading files",
+    "data.decode_image": "reading files",
+    "augment.random_box": "for erasing and CutMix, which a later chapter uses",
+    "augment.random_erase": "strong augmentation, for a later chapter",
+    "augment.random_affine": "strong augmentation, for a later chapter",
+    "augment.random_colour": "strong augmentation, for a later chapter",
+    "augment.random_augment": "strong augmentation, for a later chapter",
+    "augment.mixup": "strong augmentation, for a later chapter",
+    "augment.cutmix": "strong augmentation, for a later chapter",
+    "augment.beta": "strong augmentation, for a later chapter",
+    "optim.make_optimizers": "calls PyTorch's AdamW and Muon; chapter 8 checks its result",
+    "optim.set_rate": "two loops around an assignment",
+    "optim.finite_or_stop": "an error message",
+    "train.TrainConfig": "a list of settings, printed where it is used",
+    "train.augment_batch": "calls the functions of chapter 1 in a row",
+    "train.autocast": "one line around torch.autocast",
+    "train.restore": "the mirror image of snapshot, which chapter 8 shows",
+    "train.warm_up": "keeps compilation out of the measured time",
+    "train.on_device": "moves tensors",
+    "train.quiet": "about progress bars",
+    "checkpoint.load_checkpoint": "reading files",
+    "checkpoint.export_weights": "reading and writing files",
+    "checkpoint.load_weights": "reading and writing files",
+    "checkpoint.zoo": "reading files",
+    "checkpoint.load_zoo": "reading files",
+    "checkpoint.load_record": "reading files",
+    "checkpoint.save_record": "writing files",
+    "checkpoint.environment": "what a record says of its machine",
+}
+
+
+def code_cells(stem: str) -> list[dict]:
+    return [cell for cell in NOTEBOOKS[stem]["cells"] if cell["cell_type"] == "code"]
+
+
+def source(cell: dict) -> str:
+    return "".join(cell["source"])
+
+
+def public_names() -> dict[str, object]:
+    """{"module.name": object} of every function and class that vitlib defines."""
+    found = {}
+    for info in pkgutil.iter_modules(vitlib.__path__):
+        if not info.ispkg:
+            module = importlib.import_module(f"vitlib.{info.name}")
+            found |= {f"{info.name}.{name}": thing for name, thing in vars(module).items()
+                      if not name.startswith("_") and getattr(thing, "__module__", "") == module.__name__
+                      and (inspect.isfunction(thing) or inspect.isclass(thing))}
+    return found
+
+
+PUBLIC = public_names()
+SHOWN = {name: stem for stem in NOTEBOOKS for cell in code_cells(stem) for name in tool.shown(cell)}
+
+
+def built_in(name: str) -> int | None:
+    """The chapter that a docstring names in its last sentence."""
+    found = re.search(r"Built in chapter (\d+)\.$", inspect.getdoc(PUBLIC[name]) or "")
+    return int(found[1]) if found else None
+
+
+def test_there_are_chapters():
+    assert len(NOTEBOOKS) >= 9
+
+
+@pytest.mark.parametrize("stem", NOTEBOOKS)
+def test_library_cells_equal_the_library(stem):
+    for cell in code_cells(stem):
+        assert ("vitlib" in cell["metadata"].get("tags", [])) == bool(tool.shown(cell)), "the tag and the names go together"
+        if tool.shown(cell):
+            assert source(cell) == "\n\n\n".join(map(tool.library_source, tool.shown(cell))), "run book/tools/notebooks.py"
+
+
+@pytest.mark.parametrize("stem", NOTEBOOKS)
+def test_a_notebook_is_committed_clean(stem):
+    text = (ROOT / "notebooks" / f"{stem}.ipynb").read_text()
+    assert text == tool.as_text(tool.mend(json.loads(text), stem)), "run book/tools/notebooks.py"
+    ids = [cell["id"] for cell in NOTEBOOKS[stem]["cells"]]
+    assert len(set(ids)) == len(ids)
+
+
+def test_every_public_name_is_shown_once_or_listed_with_a_reason():
+    shown = [name for stem in NOTEBOOKS for cell in code_cells(stem) for name in tool.shown(cell)]
+    assert len(shown) == len(set(shown)), "a definition is shown in two places"
+    listed = {name for name in PUBLIC if name in NOT_SHOWN or name.split(".")[0] in NOT_SHOWN}
+    assert set(PUBLIC) == listed | set(shown)
+    assert not listed & set(shown), "shown, so no reason is needed"
+    assert all(name in PUBLIC or name in {n.split(".")[0] for n in PUBLIC} for name in NOT_SHOWN), "a listed name is gone"
+
+
+def test_docstrings_name_the_chapter_that_shows_them():
+    assert {name: built_in(name) for name in PUBLIC if built_in(name)} == {name: CHAPTER[stem] for name, stem in SHOWN.items()}
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_public_name_has_a_docstring(name):
+    assert inspect.getdoc(PUBLIC[name]), f"{name} says nothing of itself"
+
+
+@pytest.mark.parametrize("stem", NOTEBOOKS)
+def test_a_chapter_imports_only_what_earlier_chapters_built(stem):
+    for cell in code_cells(stem):
+        for node in ast.walk(ast.parse(source(cell))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("vitlib."):
+                for alias in node.names:
+                    name = f"{node.module.removeprefix('vitlib.')}.{alias.name}"
+                    if name in PUBLIC and built_in(name):
+                        assert built_in(name) < CHAPTER[stem], f"{name} is built in chapter {built_in(name)}"
+
+
+@pytest.mark.parametrize("stem", NOTEBOOKS)
+def test_no_other_cell_defines_a_public_name(stem):
+    public = {name.split(".")[1] for name in PUBLIC}
+    for cell in code_cells(stem):
+        if not tool.shown(cell):
+            defined = {n.name for n in ast.parse(source(cell)).body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+            assert not defined & public - {"count"}, f"{defined & public} stand in an untagged cell"
+
+
+@pytest.mark.parametrize("stem", NOTEBOOKS)
+def test_cells_are_short_and_use_no_shell(stem):
+    for cell in code_cells(stem)[1:]:
+        assert not re.search(r"^\s*[!%]", source(cell), re.M), "a failing shell line would not stop the notebook"
+        only_imports = all(isinstance(n, ast.Import | ast.ImportFrom) for n in ast.parse(source(cell)).body)
+        assert tool.shown(cell) or only_imports or len(source(cell).splitlines()) <= 15, source(cell)
+
+
+@pytest.mark.parametrize("stem", NOTEBOOKS)
+def test_a_chapter_follows_the_template(stem):
+    cells = NOTEBOOKS[stem]["cells"]
+    first, everything = source(cells[0]), "\n".join(map(source, cells))
+    assert cells[0]["cell_type"] == "markdown"
+    assert re.match(rf"# {CHAPTER[stem]}\. .+\n\n\*\*After this chapter you can\*\* ", first)
+    assert re.search(r"^\*\d+ minutes", first, re.M)
+    for part in ("**Predict first.**", "A picture first", "What goes wrong", "Exercises", "Recap", "**Two mistakes to remember:**",
+                 "**What comes next.**"):
+        assert part in everything, f"{part!r} is missing"
+    assert source(cells[1]).startswith(tool.SETUP.splitlines()[0])
+    assert "assert " in everything
+    for cell in cells:
+        if "plots." in source(cell) and cell["cell_type"] == "code" and not tool.shown(cell) and "return plots" not in source(cell):
+            assert cell["metadata"].get("mystnb", {}).get("image", {}).get("alt"), f"no alternative text: {source(cell)}"
+
+
+def test_the_package_is_small():
+    """Code lines: neither blank, nor comment, nor docstring."""
+    total = 0
+    for path in (ROOT / "vitlib").glob("*.py"):
+        text = path.read_text()
+        assert len(text.splitlines()) <= 250, f"{path.name} has outgrown two screens: does it hold two ideas?"
+        tree = ast.parse(text)
+        drop = {n for node in ast.walk(tree) if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node)
+                for n in range(node.body[0].lineno, node.body[0].end_lineno + 1)}
+        total += sum(bool(row.strip()) and not row.strip().startswith("#") for n, row in enumerate(text.splitlines(), 1) if n not in drop)
+    assert total < 1500
+
+
+def test_only_plots_imports_matplotlib_and_nothing_knows_notebooks():
+    for path in (ROOT / "vitlib").glob("*.py"):
+        imported = {name.split(".")[0] for node in ast.walk(ast.parse(path.read_text())) for name in
+                    ([a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""] if isinstance(node, ast.ImportFrom) else [])}
+        assert "matplotlib" not in imported or path.name == "plots.py"
+        assert not imported & {"IPython", "ipywidgets", "notebook"}
