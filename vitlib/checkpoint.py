@@ -3,16 +3,18 @@
 import json
 import os
 import platform
-import random
+import secrets
 import subprocess
 from dataclasses import asdict
 from importlib import metadata
 from io import BytesIO
 from pathlib import Path
+from zipfile import ZipFile
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import nn
 
 from .vit import ViT, ViTConfig
 
@@ -26,7 +28,7 @@ def write_atomically(path: str | Path, content: bytes) -> None:
     Raises OSError naming the path when the disk is full or cannot be written. Built in chapter 8.
     """
     path = Path(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.{random.getrandbits(32):08x}.part")  # same disk: can be renamed
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")  # same disk: can be renamed
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(part, "wb") as file:
@@ -52,11 +54,13 @@ def save_checkpoint(path: str | Path, state: dict) -> None:
 def load_checkpoint(path: str | Path) -> dict:
     """Read what `save_checkpoint` wrote; never runs code from the file.
 
-    Raises FileNotFoundError, or ValueError for a damaged, foreign or older file. Built in chapter 8.
+    Raises FileNotFoundError, or ValueError for a damaged, foreign or older file.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no checkpoint {path}; start without resume to make one")
     try:
+        if (damaged := ZipFile(path).testzip()) is not None:  # torch.load does not compare the checksums
+            raise ValueError(f"the part {damaged} has changed")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes fail in any of a dozen ways
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
@@ -69,8 +73,44 @@ def load_checkpoint(path: str | Path) -> dict:
     return state
 
 
+def snapshot(config: object, model: nn.Module, optimizers: list, average: nn.Module | None,
+             g: torch.Generator, history: list[dict]) -> dict:
+    """Everything that the next step depends on. Built in chapter 8."""
+    cuda = torch.cuda.get_rng_state_all() if g.device.type == "cuda" else []
+    return {"config": asdict(config) | vars(getattr(model, "config", config)), "history": history,
+            "model": model.state_dict(), "average": average.state_dict() if average else None,
+            "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+            "random": {"data": g.get_state(), "torch": torch.get_rng_state(), "cuda": cuda}}
+
+
+def restore(state: dict, config: object, model: nn.Module, optimizers: list, average: nn.Module | None,
+            g: torch.Generator) -> list[dict]:
+    """Put a snapshot back; returns the history so far.
+
+    Raises ValueError for a checkpoint of another run.
+    """
+    now = asdict(config) | vars(getattr(model, "config", config))  # same weights, more heads: another model
+    changed = {name: (old, now[name]) for name, old in state["config"].items() if old != now.get(name, old)}
+    if changed:
+        raise ValueError("the checkpoint was made with " + ", ".join(f"{n}={a}, not {b}" for n, (a, b) in changed.items()) +
+                         "; resume with the same configuration, or start a new run in another folder")
+    try:
+        model.load_state_dict(state["model"])
+    except RuntimeError as error:
+        raise ValueError(f"the checkpoint holds another model: {str(error).splitlines()[1].strip()}") from error
+    for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(saved)
+    if average:
+        average.load_state_dict(state["average"])
+    g.set_state(state["random"]["data"])
+    torch.set_rng_state(state["random"]["torch"])
+    if state["random"]["cuda"]:
+        torch.cuda.set_rng_state_all(state["random"]["cuda"])
+    return state["history"]
+
+
 def export_weights(model: ViT, path: str | Path, dtype: torch.dtype = torch.float16) -> None:
-    """Write weights and configuration as safetensors, a format that holds no code. Built in chapter 8."""
+    """Write weights and configuration as safetensors, a format that holds no code."""
     weights = {name: value.to(dtype).contiguous() for name, value in model.state_dict().items()}
     write_atomically(path, save(weights, {"config": json.dumps(asdict(model.config))}))
 
@@ -79,7 +119,6 @@ def load_weights(path: str | Path) -> ViT:
     """Rebuild the model that `export_weights` wrote, in float32 and evaluation mode.
 
     Raises FileNotFoundError, or ValueError for a file that is damaged or holds something else.
-    Built in chapter 8.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no file of weights {path}")
@@ -111,7 +150,8 @@ def load_record(name: str) -> dict:
     """The record of a run: configuration, versions, device, curve, time and results."""
     path = ZOO / f"{name}.json"
     if not path.is_file():
-        raise ValueError(f"there is no record {name!r}; there are {', '.join(sorted(p.stem for p in ZOO.glob('*.json')))}")
+        known = sorted(path.stem for path in ZOO.glob("*.json"))
+        raise ValueError(f"there is no record {name!r}; there are {', '.join(known)}")
     return json.loads(path.read_text())
 
 

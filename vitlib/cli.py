@@ -26,16 +26,24 @@ def load_data(source: str, image_size: int) -> tuple[ImageSet, ImageSet]:
 
 def override(config, changes: dict[str, str]):
     """A copy of a frozen config with some fields changed, each text read as the type of its field."""
-    fields = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     values = {}
-    for name in changes.keys() & fields.keys():
-        old = fields[name]
-        try:
-            value = changes[name] if isinstance(old, str) else ast.literal_eval(changes[name])
-            values[name] = type(old)(value) if not isinstance(old, bool) else {True: True, False: False}[value]
-        except (ValueError, SyntaxError, TypeError, KeyError):
-            raise ValueError(f"{name}={changes[name]} does not read as {type(old).__name__}, such as {old!r}") from None
+    for field in dataclasses.fields(config):
+        if field.name in changes:
+            values[field.name] = read_as(changes[field.name], getattr(config, field.name), field.name)
     return dataclasses.replace(config, **values)
+
+
+def read_as(text: str, old, name: str):
+    """A text as a value of the type of `old`. Raises ValueError naming the field."""
+    try:
+        value = text if isinstance(old, str) else ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        value = None
+    if isinstance(old, float) and type(value) is int:
+        value = float(value)
+    if type(value) is not type(old):
+        raise ValueError(f"{name}={text} does not read as {type(old).__name__}, such as {old!r}")
+    return value
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -71,13 +79,14 @@ def run(args: argparse.Namespace) -> None:
     changes = dict(pair.split("=", 1) if "=" in pair else (pair, "") for pair in args.set)
     if args.seed is not None:
         changes["seed"] = str(args.seed)
-    source = args.data or recipe.data
-    train, test = load_data(source, recipe.model.image_size)
-    model_config = dataclasses.replace(override(recipe.model, changes), classes=len(train.classes))
-    config = override(recipe.train, changes)
-    unknown = changes.keys() - dataclasses.asdict(model_config).keys() - dataclasses.asdict(config).keys()
-    if unknown:
-        raise ValueError(f"--set names no field of the model or the training: {', '.join(sorted(unknown))}")
+    model_config, config = override(recipe.model, changes), override(recipe.train, changes)
+    fields = dataclasses.asdict(model_config).keys() | dataclasses.asdict(config).keys()
+    if unknown := changes.keys() - fields | changes.keys() & {"classes", "channels"}:  # those two come with the data
+        raise ValueError(f"--set cannot change {', '.join(sorted(unknown))}; it can change {', '.join(sorted(fields))}")
+    train, test = load_data(args.data or recipe.data, model_config.image_size)
+    if train.classes != test.classes:
+        raise ValueError(f"training and test images have other classes: {', '.join(sorted(set(train.classes) ^ set(test.classes)))}")
+    model_config = dataclasses.replace(model_config, classes=len(train.classes))
     validation = None
     if args.validation:
         train, validation = stratified_split(train, args.validation, seed=0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -22,7 +22,7 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Labelled images in memory. Raises ValueError when the parts do not fit together. Built in chapter 1."""
+    """Labelled images in memory. Raises ValueError when the parts do not fit together."""
 
     images: Tensor  # (N, C, H, W) uint8
     labels: Tensor  # (N,) int64
@@ -84,7 +84,7 @@ def load_cifar10(root: str | Path | None = None, download: bool = False) -> tupl
 
     Reads root/cifar10/{train,test}/<class>/ where that exists, else torchvision's copy, which it fetches
     when asked to. Raises FileNotFoundError, naming the ways to get the data, when there is none.
-    Source: Krizhevsky 2009. Built in chapter 1.
+    Source: Krizhevsky 2009.
     """
     root = Path(root) if root else data_home()
     folder = root / "cifar10"
@@ -107,7 +107,7 @@ def load_folder(folder: str | Path, image_size: int = 32) -> ImageSet:
 
     The decoded images are kept in ~/.cache/vitlib and read back while no file has changed. Unreadable files
     are named in a warning and left out. Raises FileNotFoundError for a missing folder, ValueError for one
-    without images or with fewer than two classes. Built in chapter 1.
+    without images or with fewer than two classes.
     """
     folder = Path(folder).expanduser()
     if not folder.is_dir():
@@ -165,7 +165,7 @@ def decode_image(path: Path, size: int) -> Tensor | str:
     """One image as uint8 (3, size, size), or why it cannot be read."""
     try:
         with Image.open(path) as image:
-            image = image.convert("RGB")
+            image = ImageOps.exif_transpose(image).convert("RGB")  # as the camera was held
             return pil_to_tensor(image if image.size == (size, size) else ImageOps.fit(image, (size, size)))
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         return str(error) or type(error).__name__

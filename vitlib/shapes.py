@@ -19,7 +19,6 @@ def shapes(count: int, seed: int = 0, size: int = 32) -> ImageSet:
     """Draw `count` images of `size`×`size` pixels, classes in equal shares, the same for the same seed.
 
     Returns an ImageSet with masks. Raises ValueError for fewer images than classes or a size under 8.
-    Built in chapter 1.
     """
     if count < len(SHAPES) or size < 8:
         raise ValueError(f"shapes draws at least {len(SHAPES)} images of at least 8 pixels, got {count} of {size}")
@@ -88,10 +87,12 @@ def blend(image: Tensor, colour: Tensor, alpha: Tensor) -> Tensor:
 
 
 def circle(p: Tensor, radius: float = 0.9) -> Tensor:
+    """Signed distance of points (B, P, 2) to a circle: (B, P)."""
     return p.norm(dim=-1) - radius
 
 
 def crescent(p: Tensor) -> Tensor:
+    """Signed distance to a disc with a bite taken out of its right side: (B, P, 2) -> (B, P)."""
     bite = (p - torch.tensor([0.5, 0.0])).norm(dim=-1) - 0.75
     return torch.maximum(circle(p), -bite)
 

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -13,14 +13,14 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from .augment import cutmix, mixup, random_augment, random_crop, random_erase, random_flip
-from .checkpoint import load_checkpoint, save_checkpoint
+from .checkpoint import load_checkpoint, restore, save_checkpoint, snapshot
 from .data import ImageSet, normalise
 from .optim import finite_or_stop, learning_rate, make_optimizers, set_rate
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How a model is trained. Frozen: change a copy with `dataclasses.replace`. Built in chapter 8."""
+    """How a model is trained. Frozen: change a copy with `dataclasses.replace`."""
 
     epochs: int = 10
     batch_size: int = 128
@@ -53,8 +53,13 @@ class TrainConfig:
         for name in ("warmup", "label_smoothing", "augment", "erase", "calm", "ema"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in 0…1, got {getattr(self, name)}")
-        if self.precision not in ("auto", "fp32", "bf16"):
-            raise ValueError(f"precision {self.precision!r} is not auto, fp32 or bf16")
+        for name in ("clip", "mixup", "cutmix", "crop", "weight_decay", "muon_decay"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}; 0 switches it off")
+        for name, known in (("precision", ("auto", "fp32", "bf16")), ("optimizer", ("adamw", "muon")),
+                            ("schedule", ("linear", "cosine", "constant"))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name}={getattr(self, name)!r} is not one of {', '.join(known)}")
 
     def is_calm(self, epoch: int) -> bool:
         return epoch >= self.epochs * (1 - self.calm)
@@ -73,8 +78,9 @@ def batches(data: ImageSet, config: TrainConfig, epoch: int, g: torch.Generator)
         yield augment_batch(images, targets, config, config.is_calm(epoch), g)
 
 
-def augment_batch(images: Tensor, targets: Tensor, config: TrainConfig, calm: bool, g: torch.Generator) -> tuple[Tensor, Tensor]:
-    """uint8 images (B, C, H, W) and targets (B, K) -> what the model is trained on. Built in chapter 8."""
+def augment_batch(images: Tensor, targets: Tensor, config: TrainConfig, calm: bool,
+                  g: torch.Generator) -> tuple[Tensor, Tensor]:
+    """uint8 images (B, C, H, W) and targets (B, K) -> what the model is trained on."""
     if config.flip:
         images = random_flip(images, g)
     if config.crop:
@@ -159,6 +165,8 @@ def fit(model: nn.Module, train: ImageSet, config: TrainConfig, validation: Imag
     if (classes := model.head.out_features) != len(train.classes):
         raise ValueError(f"the model tells {classes} classes apart, the data has {len(train.classes)}; "
                          f"build the model with classes={len(train.classes)}")
+    if resume and checkpoint is None:
+        raise ValueError("resume=True needs the path of the checkpoint to go on from: checkpoint=…")
     device = torch.device(device)
     model, train = model.to(device), on_device(train, device)
     validation = on_device(validation, device) if validation is not None else None
@@ -187,49 +195,15 @@ def fit(model: nn.Module, train: ImageSet, config: TrainConfig, validation: Imag
     return history
 
 
-def snapshot(config: TrainConfig, model: nn.Module, optimizers: list, average: nn.Module | None,
-             g: torch.Generator, history: list[dict]) -> dict:
-    """Everything that the next step depends on. Built in chapter 8."""
-    cuda = torch.cuda.get_rng_state_all() if g.device.type == "cuda" else []
-    return {"config": asdict(config) | vars(getattr(model, "config", config)),
-            "model": model.state_dict(), "history": history, "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-            "average": average.state_dict() if average else None,
-            "random": {"data": g.get_state(), "torch": torch.get_rng_state(), "cuda": cuda}}
-
-
-def restore(state: dict, config: TrainConfig, model: nn.Module, optimizers: list, average: nn.Module | None,
-            g: torch.Generator) -> list[dict]:
-    """Put a snapshot back; returns the history so far. Raises ValueError for a checkpoint of another run. Built in chapter 8."""
-    now = asdict(config) | vars(getattr(model, "config", config))  # same weights, more heads: another model
-    changed = {name: (old, now[name]) for name, old in state["config"].items() if old != now.get(name, old)}
-    if changed:
-        raise ValueError("the checkpoint was made with " + ", ".join(f"{n}={a}, not {b}" for n, (a, b) in changed.items())
-                         + "; resume with the same configuration, or start a new run in another folder")
-    try:
-        model.load_state_dict(state["model"])
-    except RuntimeError as error:
-        raise ValueError(f"the checkpoint holds another model: {str(error).splitlines()[1].strip()}") from error
-    for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
-        optimizer.load_state_dict(saved)
-    if average:
-        average.load_state_dict(state["average"])
-    g.set_state(state["random"]["data"])
-    torch.set_rng_state(state["random"]["torch"])
-    if state["random"]["cuda"]:
-        torch.cuda.set_rng_state_all(state["random"]["cuda"])
-    return state["history"]
-
-
 def warm_up(model: nn.Module, data: ImageSet, config: TrainConfig, device: torch.device) -> nn.Module:
     """Compile on one batch before the clock starts, leaving weights and random states as they were."""
-    compiled, state = torch.compile(model), torch.get_rng_state()
+    compiled = torch.compile(model)
     g = torch.Generator(device).manual_seed(0)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         images, targets = next(iter(batches(data, config, 0, g)))
         with autocast(device, config.precision):
             F.cross_entropy(compiled.train()(images), targets).backward()
     model.zero_grad()
-    torch.set_rng_state(state)
     return compiled
 
 
