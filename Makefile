@@ -9,7 +9,7 @@ RECIPE ?= shapes-quick
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help book test test-code test-notebooks test-site lab train bench lint links clean
+.PHONY: help book test test-code test-notebooks test-site lab train bench lint links student clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -66,6 +66,9 @@ lint: $(VENV)/ready  ## style of the code, and notebooks as they should be commi
 
 links: $(VENV)/ready  ## set the repository's address everywhere: make links REPO=owner/name BRANCH=main
 	$(RUN)/python book/tools/links.py $(REPO) --branch $(or $(BRANCH),main)
+
+student: $(VENV)/ready  ## the chapters without solutions, in _build/student
+	$(RUN)/python book/tools/student.py
 
 clean:  ## remove what was built (not $(VENV))
 	rm -rf _build build dist *.egg-info .jupyter_cache .pytest_cache .ruff_cache
