@@ -54,7 +54,7 @@ def normalise(images: Tensor, mean: float = 0.5, std: float = 0.25) -> Tensor:
 
 
 def stratified_split(data: ImageSet, fraction: float, seed: int = 0) -> tuple[ImageSet, ImageSet]:
-    """Set `fraction` of every class aside: (the rest, the part set aside), the same for the same seed.
+    """Set `fraction` of every class aside: (the rest, the part set aside), each in its old order, the same for a seed.
 
     Raises ValueError when the fraction is not in (0, 1) or a class would be left empty on one side.
     Built in chapter 1.
@@ -71,7 +71,7 @@ def stratified_split(data: ImageSet, fraction: float, seed: int = 0) -> tuple[Im
             raise ValueError(f"class {name!r} has {len(indices)} images: too few to set {fraction:.0%} aside")
         aside.append(indices[:cut])
         kept.append(indices[cut:])
-    return data.subset(torch.cat(kept)), data.subset(torch.cat(aside))
+    return data.subset(torch.cat(kept).sort().values), data.subset(torch.cat(aside).sort().values)
 
 
 def data_home() -> Path:

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
+from matplotlib.ticker import MaxNLocator
 
 QUERY, KEY, VALUE = "#0072B2", "#D55E00", "#009E73"
 CLASS_TOKEN, PATCH, GREY = "#CC79A7", "#56B4E9", "#6B7280"
@@ -129,6 +130,8 @@ def lines(series: dict[str, tuple], title: str = "", x: str = "", y: str = "", c
         axis.axhline(level, color=GREY, linestyle=(0, (4, 3)), linewidth=1.2)
         axis.annotate(name, (1, level), xycoords=("axes fraction", "data"), ha="right", va="bottom", color=GREY, fontsize=10)
     axis.set(xlabel=x, ylabel=y, xscale="log" if "x" in log else "linear", yscale="log" if "y" in log else "linear")
+    if "x" not in log:
+        axis.xaxis.set_major_locator(MaxNLocator(6, integer=all(float(v).is_integer() for xs, _ in series.values() for v in xs)))
     if len(series) > 1:
         axis.legend(fontsize=10)
     return figure
@@ -179,7 +182,7 @@ def confusion(counts, classes: list[str], title: str = "") -> Figure:
 
 
 def attention_grid(maps, image=None, title: str = "", vmax: float | None = None) -> Figure:
-    """Maps (L, h, rows, columns): a row a layer, a column a head, all on one colour scale from 0."""
+    """Maps (L, h, rows, columns): a row a layer, a column a head, all on one colour scale from 0 to `vmax`."""
     maps = np.asarray(maps)
     L, h = maps.shape[:2]
     vmax = vmax or float(maps.max())
@@ -198,7 +201,7 @@ def attention_grid(maps, image=None, title: str = "", vmax: float | None = None)
     if extra:
         show(axes[0, 0], image, "image")
         axes[0, 0].axis("on")
-    figure.colorbar(drawn, ax=axes, shrink=0.6, label="attention")
+    figure.colorbar(drawn, ax=axes, shrink=0.6, label="attention", extend="max" if vmax < maps.max() else "neither")
     return figure
 
 
