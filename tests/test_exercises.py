@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+DEFINING = ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef
+HEADING = re.compile(r"^### Exercise (\d+\.\d+) · (predict|build|investigate) · ●+ · \d+ minutes$", re.M)
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
@@ -18,7 +20,7 @@ def definitions(cells: list[dict]) -> str:
     for cell in cells:
         if cell["cell_type"] == "code":
             nodes = ast.parse("".join(cell["source"])).body
-            kept += [ast.unparse(n) for n in nodes if isinstance(n, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef)]
+            kept += [ast.unparse(node) for node in nodes if isinstance(node, DEFINING)]
     return "\n".join(kept)
 
 
@@ -28,7 +30,7 @@ def exercises(path: Path) -> dict[str, dict]:
     found: dict[str, dict] = {}
     for cell in cells:
         text = "".join(cell["source"])
-        if heading := re.search(r"^### Exercise (\d+\.\d+) · (predict|build|investigate) · ●+ · \d+ minutes$", text, re.M):
+        if heading := HEADING.search(text):
             found[heading[1]] = current = {"code": [], "definitions": definitions(cells)}
         elif found and cell["cell_type"] == "code":
             current["code"].append(text)

@@ -83,7 +83,7 @@ def test_every_field_of_the_configuration_changes_the_result(field):
     ("epochs", 0), ("batch_size", -1), ("lr", 0), ("warmup", 1.5), ("label_smoothing", -0.1), ("augment", 2),
     ("erase", -1), ("calm", 1.1), ("ema", -0.5), ("precision", "fp16"), ("optimizer", "sgd"), ("schedule", "step")])
 def test_a_setting_that_no_training_can_have_is_named(field, value):
-    with pytest.raises(ValueError, match=f"{'shape' if field == 'schedule' else field}.*{value}"):
+    with pytest.raises(ValueError, match=f"{field}.*{value}"):
         run(replace(PLAIN, **{field: value}))
 
 

@@ -1,6 +1,5 @@
 """Attention: every token asks all the others, and takes a weighted mean of what they hold."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -32,7 +31,8 @@ class MultiHeadAttention(nn.Module):
     """h attentions side by side, each on its own d = D/h columns: (B, N, D) -> (B, N, D).
 
     With `need_weights=True` also returns the weights (B, h, N, N): the same numbers that the fast path
-    forms inside its fused kernel. With `queries=n` only the first n tokens ask: (B, n, D). Raises ValueError when h does not divide D or the input is not (B, N, D).
+    forms inside its fused kernel. With `queries=n` only the first n tokens ask: (B, n, D). Dropout acts on the
+    output. Raises ValueError when h does not divide D or the input is not (B, N, D).
     Source: Vaswani et al. 2017, section 3.2.2. Built in chapter 5.
     """
 
@@ -45,7 +45,8 @@ class MultiHeadAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
         self.drop = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, need_weights: bool = False, queries: int | None = None) -> Tensor | tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, need_weights: bool = False,
+                queries: int | None = None) -> Tensor | tuple[Tensor, Tensor]:
         if x.ndim != 3 or x.shape[-1] != self.proj.in_features:
             raise ValueError(f"attention reads tokens of shape (B, N, {self.proj.in_features}), got {tuple(x.shape)}")
         B, N, D = x.shape

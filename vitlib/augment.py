@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 
 def uniform(B: int, low: float, high: float, g: torch.Generator) -> Tensor:
-    """One number an image in [low, high): (B,)."""
+    """One number an image in [low, high): (B,). Built in chapter 1."""
     return low + (high - low) * torch.rand(B, generator=g, device=g.device)
 
 
@@ -38,7 +38,7 @@ def random_crop(images: Tensor, padding: int, g: torch.Generator) -> Tensor:
 
 
 def mirror(index: Tensor, size: int) -> Tensor:
-    """Fold indices that lie outside 0…size-1 back inside."""
+    """Fold indices that lie outside 0…size-1 back inside. Built in chapter 1."""
     index = index.abs()
     return torch.where(index >= size, 2 * (size - 1) - index, index)
 

@@ -92,7 +92,8 @@ def restore(state: dict, config: object, model: nn.Module, optimizers: list, ave
     now = asdict(config) | vars(getattr(model, "config", config))  # same weights, more heads: another model
     changed = {name: (old, now[name]) for name, old in state["config"].items() if old != now.get(name, old)}
     if changed:
-        raise ValueError("the checkpoint was made with " + ", ".join(f"{n}={a}, not {b}" for n, (a, b) in changed.items()) +
+        differences = ", ".join(f"{name}={old}, not {new}" for name, (old, new) in changed.items())
+        raise ValueError(f"the checkpoint was made with {differences}"
                          "; resume with the same configuration, or start a new run in another folder")
     try:
         model.load_state_dict(state["model"])
@@ -125,12 +126,13 @@ def load_weights(path: str | Path) -> ViT:
     try:
         with safe_open(path, "pt") as file:
             config = ViTConfig(**json.loads((file.metadata() or {})["config"]))
-            weights = {name: file.get_tensor(name).float() for name in file.keys()}
+            weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118, it is no dict
         model = ViT(config)
         model.load_state_dict(weights)
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:120]
-        raise ValueError(f"{path} does not hold the weights of a ViT ({reason}); write them with export_weights") from error
+        raise ValueError(f"{path} does not hold the weights of a ViT ({reason}); "
+                         "write them with export_weights") from error
     return model.eval()
 
 

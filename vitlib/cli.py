@@ -51,16 +51,19 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     recipes = "\n".join(f"  {name:14} {recipe.about}" for name, recipe in RECIPES.items())
     parser = argparse.ArgumentParser(
         "python -m vitlib.train", formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Train a Vision Transformer; writes weights.safetensors and record.json.", epilog=f"recipes:\n{recipes}")
+        description="Train a Vision Transformer; writes weights.safetensors and record.json.",
+        epilog=f"recipes:\n{recipes}")
     parser.add_argument("recipe", choices=RECIPES, metavar="RECIPE", help="one of the recipes below")
     parser.add_argument("--out", type=Path, help="folder for the results (default: runs/RECIPE-SEED)")
     parser.add_argument("--data", help="shapes, cifar10, or a folder with train/<class>/ and test/<class>/")
     parser.add_argument("--seed", type=int, help="another seed: other first weights, other order, other augmentation")
     parser.add_argument("--validation", type=float, default=0.0, metavar="SHARE",
-                        help="set a share of the training images aside and score it after each epoch; the test set stays shut")
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in the folder, if there is one")
+                        help="set a share of the training images aside and score it after each epoch; "
+                             "the test set stays shut")
+    parser.add_argument("--resume", action="store_true", help="go on from the folder's checkpoint, if there is one")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--set", nargs="+", default=[], metavar="FIELD=VALUE", help="change fields of the model or the training")
+    parser.add_argument("--set", nargs="+", default=[], metavar="FIELD=VALUE",
+                        help="change fields of the model or the training")
     return parser.parse_args(arguments)
 
 
@@ -85,7 +88,8 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError(f"--set cannot change {', '.join(sorted(unknown))}; it can change {', '.join(sorted(fields))}")
     train, test = load_data(args.data or recipe.data, model_config.image_size)
     if train.classes != test.classes:
-        raise ValueError(f"training and test images have other classes: {', '.join(sorted(set(train.classes) ^ set(test.classes)))}")
+        other = ", ".join(sorted(set(train.classes) ^ set(test.classes)))
+        raise ValueError(f"training and test images do not have the same classes: {other} stand on one side only")
     model_config = dataclasses.replace(model_config, classes=len(train.classes))
     validation = None
     if args.validation:
@@ -105,7 +109,8 @@ def run(args: argparse.Namespace) -> None:
         record |= test_scores(model.cpu(), test)
     export_weights(model.cpu(), out / "weights.safetensors")
     save_record(out / "record.json", record)
-    print(f"{out}/record.json: " + (f"test accuracy {record['test']['accuracy']:.2%}" if validation is None else "test set shut"))
+    result = "test set shut" if validation else f"test accuracy {record['test']['accuracy']:.2%}"
+    print(f"{out}/record.json: {result}")
 
 
 def test_scores(model: ViT, test: ImageSet) -> dict:

@@ -96,8 +96,9 @@ def load_cifar10(root: str | Path | None = None, download: bool = False) -> tupl
         parts = [CIFAR10(root, train=train, download=download) for train in (True, False)]
     except (RuntimeError, OSError) as error:  # torchvision's words for: not there, or no network
         raise FileNotFoundError(
-            f"CIFAR-10 is not in {root} ({str(error).splitlines()[0]}); with a network, call load_cifar10(download=True), "
-            "or set VITLIB_DATA to a folder that has cifar10/train/<class>/ and cifar10/test/<class>/") from error
+            f"CIFAR-10 is not in {root} ({str(error).splitlines()[0]}); with a network, call "
+            "load_cifar10(download=True), or set VITLIB_DATA to a folder that has cifar10/train/<class>/ and "
+            "cifar10/test/<class>/") from error
     return tuple(ImageSet(torch.from_numpy(p.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(p.targets),
                           tuple(p.classes), name="CIFAR-10") for p in parts)
 
@@ -119,15 +120,17 @@ def load_folder(folder: str | Path, image_size: int = 32) -> ImageSet:
     found = {Path(entry.path).parent.name for entry in entries}
     if len(found) < 2 or len(found) < len(classes):
         empty = sorted(set(classes) - found)
-        raise ValueError(f"{folder} has {len(found)} classes with images" + (f" ({', '.join(empty)} empty)" if empty else "")
-                         + f"; expected two or more folders {folder}/<class>/ holding {', '.join(sorted(SUFFIXES))}")
+        note = f" ({', '.join(empty)} empty)" if empty else ""
+        raise ValueError(f"{folder} has {len(found)} classes with images{note}; "
+                         f"expected two or more folders {folder}/<class>/ holding {', '.join(sorted(SUFFIXES))}")
     stamp = hashlib.sha256(f"{image_size} {folder.resolve()}".encode())
     for entry in entries:
         stat = entry.stat()
         stamp.update(f"{entry.path} {stat.st_size} {stat.st_mtime_ns}\n".encode())
     cache = Path.home() / ".cache" / "vitlib" / f"folder-{stamp.hexdigest()[:16]}.safetensors"
     images, labels = read_cache(cache) or decode([Path(e.path) for e in entries], classes, image_size, cache)
-    return ImageSet(images, labels, classes, name=folder.parent.name if folder.name in ("train", "test") else folder.name)
+    whole = folder.parent if folder.name in ("train", "test") else folder
+    return ImageSet(images, labels, classes, name=whole.name)
 
 
 def read_cache(cache: Path) -> tuple[Tensor, Tensor] | None:

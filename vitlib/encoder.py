@@ -61,7 +61,8 @@ class EncoderBlock(nn.Module):
         self.mlp = MLP(dim, hidden, dropout)
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, x: Tensor, need_weights: bool = False, queries: int | None = None) -> Tensor | tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, need_weights: bool = False,
+                queries: int | None = None) -> Tensor | tuple[Tensor, Tensor]:
         y = self.attn(self.norm1(x), need_weights, queries)
         y, weights = y if need_weights else (y, None)
         x = x[:, :queries] + self.drop_path(y)

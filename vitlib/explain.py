@@ -62,7 +62,10 @@ def rollout(maps: Tensor, residual: float = 0.5) -> Tensor:
 
 
 def tokens_before(maps: Tensor, grid: tuple[int, int]) -> int:
-    """How many tokens stand before the grid's patches, 0 or 1. Raises ValueError when the two do not fit."""
+    """How many tokens stand before the grid's patches, 0 or 1.
+
+    Raises ValueError when maps and grid do not fit. Built in chapter 12.
+    """
     check_maps(maps)
     prefix = maps.shape[-1] - grid[0] * grid[1]
     if prefix not in (0, 1):
@@ -72,6 +75,7 @@ def tokens_before(maps: Tensor, grid: tuple[int, int]) -> int:
 
 
 def check_maps(maps: Tensor) -> None:
-    """Raise ValueError unless the maps are (L, B, h, N, N)."""
+    """Raise ValueError unless the maps are (L, B, h, N, N). Built in chapter 12."""
     if maps.ndim != 5 or maps.shape[-1] != maps.shape[-2]:
-        raise ValueError(f"expected attention maps of shape (L, B, h, N, N), as ViT.attention_maps gives, got {tuple(maps.shape)}")
+        raise ValueError("expected attention maps of shape (L, B, h, N, N), as ViT.attention_maps gives, "
+                         f"got {tuple(maps.shape)}")

@@ -74,4 +74,5 @@ def finite_or_stop(loss: Tensor, step: int) -> None:
     """Stop a run whose loss is no longer a number, with advice. Raises FloatingPointError."""
     if not torch.isfinite(loss):
         raise FloatingPointError(f"loss or weights became {loss.item()} near step {step}; the last checkpoint is kept. "
-                                 "Lower the learning rate, lengthen the warm-up, or clip gradients harder, and resume from it")
+                                 "Lower the learning rate, lengthen the warm-up, or clip gradients harder, and resume "
+                                 "from it")

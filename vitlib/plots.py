@@ -21,7 +21,8 @@ STYLE = {"figure.dpi": 130, "figure.facecolor": "white", "savefig.facecolor": "w
 WIDTH = 6.4  # inches: readable on a telephone and beside text
 
 
-def new_figure(rows: int = 1, columns: int = 1, height: float = 3.2, title: str = "", **options) -> tuple[Figure, np.ndarray]:
+def new_figure(rows: int = 1, columns: int = 1, height: float = 3.2, title: str = "",
+               **options) -> tuple[Figure, np.ndarray]:
     """A figure in the book's style, and its axes as an array (rows, columns)."""
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(rows, columns, figsize=(options.pop("width", WIDTH), height), squeeze=False,
@@ -81,10 +82,12 @@ def patch_grid(image, patch_size: int, title: str = "") -> Figure:
     picture, P = as_picture(image), patch_size
     rows, columns = picture.shape[0] // P, picture.shape[1] // P
     gap = max(1, P // 4)
-    apart = np.full((rows * (P + gap) - gap, columns * (P + gap) - gap, picture.shape[2]), 255 if picture.dtype == np.uint8 else 1.0)
+    step, white = P + gap, 255 if picture.dtype == np.uint8 else 1.0
+    apart = np.full((rows * step - gap, columns * step - gap, picture.shape[2]), white)
     for r in range(rows):
         for c in range(columns):
-            apart[r * (P + gap):r * (P + gap) + P, c * (P + gap):c * (P + gap) + P] = picture[r * P:r * P + P, c * P:c * P + P]
+            patch = picture[r * P:(r + 1) * P, c * P:(c + 1) * P]
+            apart[r * step:r * step + P, c * step:c * step + P] = patch
     figure, (axes,) = new_figure(1, 2, height=3.4, title=title)
     show(axes[0], picture.transpose(2, 0, 1), f"one image, {picture.shape[0]}×{picture.shape[1]}")
     for cut in range(1, rows):
@@ -128,16 +131,19 @@ def lines(series: dict[str, tuple], title: str = "", x: str = "", y: str = "", c
                   linestyle=["-", "--", "-.", ":"][i % 4])
     for name, level in (levels or {}).items():
         axis.axhline(level, color=GREY, linestyle=(0, (4, 3)), linewidth=1.2)
-        axis.annotate(name, (1, level), xycoords=("axes fraction", "data"), ha="right", va="bottom", color=GREY, fontsize=10)
+        axis.annotate(name, (1, level), xycoords=("axes fraction", "data"), ha="right", va="bottom", color=GREY,
+                      fontsize=10)
     axis.set(xlabel=x, ylabel=y, xscale="log" if "x" in log else "linear", yscale="log" if "y" in log else "linear")
     if "x" not in log:
-        axis.xaxis.set_major_locator(MaxNLocator(6, integer=all(float(v).is_integer() for xs, _ in series.values() for v in xs)))
+        whole = all(float(value).is_integer() for xs, _ in series.values() for value in xs)
+        axis.xaxis.set_major_locator(MaxNLocator(6, integer=whole))
     if len(series) > 1:
         axis.legend(fontsize=10)
     return figure
 
 
-def bars(values: dict[str, float], title: str = "", x: str = "", errors: dict[str, float] | None = None, highlight: str = "") -> Figure:
+def bars(values: dict[str, float], title: str = "", x: str = "", errors: dict[str, float] | None = None,
+         highlight: str = "") -> Figure:
     """Named horizontal bars with their values, one of them in colour."""
     figure, ((axis,),) = new_figure(height=0.42 * len(values) + 1.1, title=title)
     names = list(values)
@@ -225,7 +231,8 @@ def data_flow(steps: list[tuple[str, str]], title: str = "", colours: dict[str, 
     axis.set(xlim=(0, 10), ylim=(-len(steps) + 0.4, 0.6))
     for i, (name, shape) in enumerate(steps):
         colour = (colours or {}).get(name, PATCH)
-        axis.add_patch(FancyBboxPatch((0.2, -i - 0.28), 5.6, 0.56, boxstyle="round,pad=0.04", facecolor=colour + "33", edgecolor=colour))
+        axis.add_patch(FancyBboxPatch((0.2, -i - 0.28), 5.6, 0.56, boxstyle="round,pad=0.04", facecolor=colour + "33",
+                                      edgecolor=colour))
         axis.text(3, -i, name, ha="center", va="center", fontsize=12)
         axis.text(6.3, -i, shape, ha="left", va="center", fontsize=12, family="monospace")
         if i:
