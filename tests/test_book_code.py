@@ -200,3 +200,21 @@ def test_only_plots_imports_matplotlib_and_nothing_knows_notebooks():
                     ([a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""] if isinstance(node, ast.ImportFrom) else [])}
         assert "matplotlib" not in imported or path.name == "plots.py"
         assert not imported & {"IPython", "ipywidgets", "notebook"}
+
+
+def test_every_cited_paper_is_in_the_bibliography():
+    bibliography = (ROOT / "book" / "references.bib").read_text()
+    cited = {number for path in (ROOT / "notebooks").glob("*.ipynb")
+             for number in re.findall(r"arxiv\.org/abs/(\d+\.\d+)", path.read_text())}
+    assert len(cited) > 10
+    assert not {number for number in cited if f"{{{number}}}" not in bibliography}
+
+
+def test_the_student_edition_has_the_chapters_without_their_solutions():
+    spec = importlib.util.spec_from_file_location("student_tool", ROOT / "book" / "tools" / "student.py")
+    student = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(student)
+    for stem, notebook in NOTEBOOKS.items():
+        text = json.dumps(student.without_solutions(notebook))
+        assert "<summary>Solution</summary>" not in text
+        assert text.count("### Exercise") == json.dumps(notebook).count("### Exercise") >= 3, stem

@@ -18,22 +18,25 @@ sys.path.insert(0, str(ROOT))
 from vitlib.checkpoint import write_atomically  # noqa: E402
 
 SETUP = '''\
-# Setup, the same in every chapter. Where vitlib is missing, as in Colab, it is fetched; nothing else is changed.
+# Setup, the same in every chapter. What is missing, as in Colab, is fetched; nothing that is there is changed.
 REPOSITORY = ""
 BRANCH = "main"
 
-import importlib.metadata
-import importlib.util
 import subprocess
 import sys
+from importlib.metadata import version
+from importlib.util import find_spec
 
-if importlib.util.find_spec("vitlib") is None:
+if tuple(map(int, version("torch").split(".")[:2])) < (2, 9):
+    raise RuntimeError(f"the book needs PyTorch 2.9 or newer, and this is {version('torch')}; update it first")
+missing = [name for name in ("safetensors", "timm", "tqdm") if find_spec(name) is None]
+if find_spec("vitlib") is None:
     if not REPOSITORY:
         raise RuntimeError("vitlib is not installed; run `make lab` in the book's folder, or `pip install` its wheel")
-    address = f"git+https://github.com/{REPOSITORY}@{BRANCH}"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", address, "safetensors"], check=True)
-versions = (f"{name} {importlib.metadata.version(name)}" for name in ("vitlib", "torch", "torchvision"))
-print("Python", sys.version.split()[0], *versions, sep=", ")
+    missing.append(f"vitlib @ git+https://github.com/{REPOSITORY}@{BRANCH}")
+if missing:
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", *missing], check=True)
+print(f"Python {sys.version.split()[0]}", *(f"{name} {version(name)}" for name in ("vitlib", "torch", "torchvision")), sep=", ")
 '''
 
 
