@@ -36,7 +36,8 @@ if find_spec("vitlib") is None:
     missing.append(f"vitlib @ git+https://github.com/{REPOSITORY}@{BRANCH}")
 if missing:
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", *missing], check=True)
-print(f"Python {sys.version.split()[0]}", *(f"{name} {version(name)}" for name in ("vitlib", "torch", "torchvision")), sep=", ")
+versions = (f"{name} {version(name)}" for name in ("vitlib", "torch", "torchvision"))
+print(f"Python {sys.version.split()[0]}", *versions, sep=", ")
 '''
 
 
