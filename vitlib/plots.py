@@ -166,6 +166,8 @@ def curves(history: list[dict], title: str = "", expected: tuple[float, float] |
             for axis, name, scale in zip(axes, ("loss", "accuracy"), (1, 100)):
                 axis.plot(epochs, [scale * row[f"{part}_{name}"] for row in history], color=COLOURS[part], label=part,
                           linestyle="-" if part == "train" else "--")
+    for axis in axes:
+        axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes[0].set(xlabel="epoch", ylabel="loss (nats)")
     axes[1].set(xlabel="epoch", ylabel="accuracy (%)")
     if expected:
