@@ -23,7 +23,7 @@ $(VENV)/ready: requirements.txt pyproject.toml
 	@touch $@
 
 book: $(VENV)/ready  ## execute all chapters and write _build/html/index.html
-	@echo "== executing every chapter; about ten minutes on two cores"
+	@echo "== executing every chapter; a few minutes on two cores"
 	rm -rf _build/html _build/.doctrees
 	BOOK_STATIC=1 $(RUN)/jupyter-book build . --all -W -n --keep-going
 	@echo "== open $(CURDIR)/_build/html/index.html"
