@@ -3,6 +3,8 @@
 A fresh ViT hides bugs: torchvision's head is zero, and a wrong GELU changes fp32 outputs by under 1e-4.
 """
 
+from dataclasses import replace
+
 import pytest
 import timm
 import torch
@@ -29,10 +31,10 @@ def timm_twin(pool, **changes):
 
 
 @pytest.mark.parametrize("pool", ["cls", "mean"])
-@pytest.mark.parametrize("qkv_bias", [True, False])
-def test_logits_features_and_names_equal_timms(pool, qkv_bias):
-    theirs = randomise(timm_twin(pool, qkv_bias=qkv_bias))
-    ours = ViT(ViTConfig(**vars(CONFIG) | {"pool": pool, "qkv_bias": qkv_bias})).double().eval()
+@pytest.mark.parametrize(("qkv_bias", "registers"), [(True, 0), (False, 0), (True, 3)])
+def test_logits_features_and_names_equal_timms(pool, qkv_bias, registers):
+    theirs = randomise(timm_twin(pool, qkv_bias=qkv_bias, reg_tokens=registers))
+    ours = ViT(replace(CONFIG, pool=pool, qkv_bias=qkv_bias, registers=registers)).double().eval()
     ours.load_state_dict(theirs.state_dict(), strict=True)
     x = images()
     assert ours(x).abs().max() > 0.1

@@ -72,7 +72,7 @@ def test_sincos_positions_are_fixed_and_zero_for_the_class_token():
 
 
 def test_first_values_follow_the_recipe():
-    model = ViT(ViTConfig())
+    model = ViT(ViTConfig(registers=2))
     assert torch.equal(model.head.weight, torch.zeros(10, 64))
     for name, parameter in model.named_parameters():
         if name.endswith("bias"):
@@ -86,7 +86,7 @@ def test_first_values_follow_the_recipe():
 
 @pytest.mark.parametrize("pool", ["cls", "mean"])
 def test_every_number_gets_a_gradient_but_the_biases_of_the_keys(pool):
-    model = randomise(ViT(replace(TINY, pool=pool)), 0.3).double()
+    model = randomise(ViT(replace(TINY, pool=pool, registers=1)), 0.3).double()
     loss = torch.nn.functional.cross_entropy(model(images(6).double()), torch.arange(6) % 3)
     loss.backward()
     for name, parameter in model.named_parameters():
@@ -116,7 +116,7 @@ def test_drop_path_grows_with_depth():
 
 CHANGES = {"image_size": 16, "patch_size": 2, "channels": 1, "classes": 4, "dim": 8, "depth": 3, "heads": 4,
            "mlp_ratio": 2.0, "pool": "mean", "positions": "none", "qkv_bias": False, "dropout": 0.2,
-           "drop_path": 0.5, "patch_drop": 0.5}
+           "drop_path": 0.5, "patch_drop": 0.5, "registers": 2}
 
 
 def outcome(config):
@@ -139,7 +139,7 @@ def test_a_configuration_is_frozen():
 @pytest.mark.parametrize(("field", "value"), [
     ("pool", "max"), ("positions", "rope"), ("depth", 0), ("dim", -1), ("classes", 0), ("channels", 0),
     ("image_size", 0), ("patch_size", 0), ("heads", 0), ("mlp_ratio", 0.0), ("dropout", 1.0), ("drop_path", -0.1),
-    ("patch_drop", 1.5)])
+    ("patch_drop", 1.5), ("registers", -1)])
 def test_a_value_that_no_model_can_have_is_named(field, value):
     with pytest.raises(ValueError, match=f"{field}.*{value}"):
         ViT(replace(TINY, **{field: value}))

@@ -28,11 +28,11 @@ def learning_rate(step: int, total: int, peak: float = 1.0, warmup: int = 0, sha
 
 
 def decays(name: str, parameter: Tensor) -> bool:
-    """Whether weight decay acts on a parameter: on matrices, not on biases, norms, positions or the class token.
+    """Whether weight decay acts on a parameter: on matrices, not on biases, norms, positions or extra tokens.
 
     Built in chapter 8.
     """
-    return parameter.ndim >= 2 and not name.endswith(("pos_embed", "cls_token"))
+    return parameter.ndim >= 2 and not name.endswith(("pos_embed", "cls_token", "reg_token"))
 
 
 def parameter_groups(named: Iterator[tuple[str, nn.Parameter]], weight_decay: float) -> list[dict]:

@@ -31,6 +31,7 @@ class ViTConfig:
     dropout: float = 0.0
     drop_path: float = 0.0  # rate in the last block; grows linearly from 0
     patch_drop: float = 0.0  # share of the patches that a training step leaves out
+    registers: int = 0  # R, spare tokens that no one reads at the end
 
     def __post_init__(self) -> None:
         for name, known in (("pool", ("cls", "mean")), ("positions", ("learned", "sincos", "none"))):
@@ -39,6 +40,8 @@ class ViTConfig:
         for name in ("image_size", "patch_size", "channels", "classes", "dim", "depth", "heads", "mlp_ratio"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if self.registers < 0:
+            raise ValueError(f"registers counts tokens, 0 or more, got {self.registers}")
         for name in ("dropout", "drop_path", "patch_drop"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is a probability in [0, 1), got {getattr(self, name)}")
@@ -70,16 +73,18 @@ class ViT(nn.Module):
 
     `features` gives the tokens after the last norm, `attention_maps` the weights of every layer and head.
     The parameters carry timm's names, so published weights load with `strict=True`.
+    Tokens stand in the order class token, registers, patches; the first two are `prefix` tokens in all.
     Raises ValueError for images of another rank, dtype, channel count or size.
-    Source: Dosovitskiy et al. 2021, equations 1 to 4. Built in chapter 7.
+    Source: Dosovitskiy et al. 2021, equations 1 to 4; registers: Darcet et al. 2024. Built in chapter 7.
     """
 
     def __init__(self, config: ViTConfig):
         super().__init__()
         c = self.config = config
         self.patch_embed = PatchEmbed(c.image_size, c.patch_size, c.channels, c.dim)
-        self.prefix = int(c.pool == "cls")  # tokens that stand before the patches
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, c.dim)) if self.prefix else None
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, c.dim)) if c.pool == "cls" else None
+        self.reg_token = nn.Parameter(torch.zeros(1, c.registers, c.dim)) if c.registers else None
+        self.prefix = int(c.pool == "cls") + c.registers  # tokens that stand before the patches
         self.pos_embed = self.make_positions()
         self.patch_drop = PatchDrop(c.patch_drop, self.prefix)
         self.drop = nn.Dropout(c.dropout)
@@ -105,8 +110,8 @@ class ViT(nn.Module):
     def embed(self, images: Tensor) -> Tensor:
         check_images(images)
         x = self.patch_embed(images)  # (B, N, D)
-        if self.cls_token is not None:
-            x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1)  # (B, 1+N, D)
+        before = [token.expand(len(x), -1, -1) for token in (self.cls_token, self.reg_token) if token is not None]
+        x = torch.cat([*before, x], dim=1) if before else x  # (B, prefix+N, D)
         if self.pos_embed is not None:
             x = x + self.pos_embed
         return self.drop(self.patch_drop(x))
@@ -114,14 +119,18 @@ class ViT(nn.Module):
     def encode(self, x: Tensor, queries: int | None = None) -> Tensor:
         for block in self.blocks[:-1]:
             x = block(x)
-        return self.norm(self.blocks[-1](x, queries=queries))  # only the tokens that are read go through the end
+        return self.norm(self.blocks[-1](x, queries=queries))
 
     def features(self, images: Tensor) -> Tensor:
-        return self.encode(self.embed(images))  # (B, N, D); 1+N with a class token
+        return self.encode(self.embed(images))  # (B, prefix+N, D)
+
+    def classify(self, x: Tensor) -> Tensor:
+        pooled = x[:, self.prefix:].mean(dim=1) if self.cls_token is None else x[:, 0]  # (B, D)
+        return self.head(pooled)  # (B, K)
 
     def forward(self, images: Tensor) -> Tensor:
-        x = self.encode(self.embed(images), queries=self.prefix or None)  # (B, 1, D), or (B, N, D) without class token
-        return self.head(x.mean(dim=1))  # (B, K)
+        read = None if self.cls_token is None else 1  # of the last block, only the tokens that are read
+        return self.classify(self.encode(self.embed(images), queries=read))
 
     def attention_maps(self, images: Tensor) -> Tensor:
         x = self.embed(images)
@@ -129,11 +138,11 @@ class ViT(nn.Module):
         for block in self.blocks:
             x, weights = block(x, need_weights=True)
             maps.append(weights)
-        return torch.stack(maps)  # (L, B, h, N, N)
+        return torch.stack(maps)  # (L, B, h, N, N), N with the prefix
 
 
 def init_weights(module: nn.Module) -> None:
-    """Truncated normal with deviation 0.02 for weights and the class token, zero for biases.
+    """Truncated normal with deviation 0.02 for weights and extra tokens, zero for biases.
 
     Source: the ViT authors' and timm's initialisation. Built in chapter 7.
     """
@@ -141,8 +150,10 @@ def init_weights(module: nn.Module) -> None:
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-    if isinstance(module, ViT) and module.cls_token is not None:
-        nn.init.trunc_normal_(module.cls_token, std=0.02)
+    if isinstance(module, ViT):
+        for token in (module.cls_token, module.reg_token):
+            if token is not None:
+                nn.init.trunc_normal_(token, std=0.02)
 
 
 def check_images(images: Tensor) -> None:
