@@ -30,9 +30,9 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 class MultiHeadAttention(nn.Module):
     """h attentions side by side, each on its own d = D/h columns: (B, N, D) -> (B, N, D).
 
-    With `need_weights=True` also returns the weights (B, h, N, N): the same numbers that the fast path
-    forms inside its fused kernel. With `queries=n` only the first n tokens ask: (B, n, D). Dropout acts on the
-    output. Raises ValueError when h does not divide D or the input is not (B, N, D).
+    With `need_weights=True` also returns the weights (B, h, N, N), and the output is made from them; the fast
+    path forms the same numbers inside its fused kernel. With `queries=n` only the first n tokens ask: (B, n, D).
+    Dropout acts on the output. Raises ValueError when h does not divide D or the input is not (B, N, D).
     Source: Vaswani et al. 2017, section 3.2.2. Built in chapter 5.
     """
 
@@ -53,7 +53,8 @@ class MultiHeadAttention(nn.Module):
         qkv = self.qkv(x).reshape(B, N, 3, self.heads, D // self.heads)  # (B, N, 3, h, d)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # three times (B, h, N, d)
         q = q[:, :, :queries]  # None keeps all N
-        y = F.scaled_dot_product_attention(q, k, v)  # (B, h, N, d)
+        weights = attention_weights(q, k) if need_weights else None  # (B, h, N, N); the fused kernel keeps none
+        y = weights @ v if need_weights else F.scaled_dot_product_attention(q, k, v)  # (B, h, N, d)
         y = y.transpose(1, 2).reshape(B, -1, D)  # heads back beside each other: (B, N, h·d)
         y = self.drop(self.proj(y))
-        return (y, attention_weights(q, k)) if need_weights else y
+        return (y, weights) if need_weights else y

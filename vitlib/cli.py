@@ -16,9 +16,10 @@ from .vit import ViT
 
 
 def load_data(source: str, image_size: int) -> tuple[ImageSet, ImageSet]:
-    """Training and test images of "shapes", "cifar10", or a folder with train/<class>/ and test/<class>/."""
-    if source == "shapes":
-        return shapes(10_000, seed=1, size=image_size), shapes(2_000, seed=2, size=image_size)
+    """Training and test images of "shapes", "shapes-scattered", "cifar10", or a folder with train/ and test/."""
+    if source in ("shapes", "shapes-scattered"):
+        options = {"size": image_size, "scattered": source == "shapes-scattered"}
+        return shapes(10_000, seed=1, **options), shapes(2_000, seed=2, **options)
     if source == "cifar10":
         return load_cifar10(download=True)
     return load_folder(Path(source) / "train", image_size), load_folder(Path(source) / "test", image_size)
@@ -48,14 +49,15 @@ def read_as(text: str, old, name: str):
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    recipes = "\n".join(f"  {name:14} {recipe.about}" for name, recipe in RECIPES.items())
+    recipes = "\n".join(f"  {name:16} {recipe.about}" for name, recipe in RECIPES.items())
     parser = argparse.ArgumentParser(
         "python -m vitlib.train", formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Train a Vision Transformer; writes weights.safetensors and record.json.",
         epilog=f"recipes:\n{recipes}")
     parser.add_argument("recipe", choices=RECIPES, metavar="RECIPE", help="one of the recipes below")
     parser.add_argument("--out", type=Path, help="folder for the results (default: runs/RECIPE-SEED)")
-    parser.add_argument("--data", help="shapes, cifar10, or a folder with train/<class>/ and test/<class>/")
+    parser.add_argument("--data", help="shapes, shapes-scattered, cifar10, or a folder with train/<class>/ and "
+                                       "test/<class>/")
     parser.add_argument("--seed", type=int, help="another seed: other first weights, other order, other augmentation")
     parser.add_argument("--validation", type=float, default=0.0, metavar="SHARE",
                         help="set a share of the training images aside and score it after each epoch; "

@@ -1,19 +1,23 @@
-"""Look inside a trained ViT: what its attention maps say, and how to sum them up."""
+"""Look inside a trained ViT: attention maps, what sums them up, and what asks the model itself what mattered."""
+
+from copy import deepcopy
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+
+from .vit import ViT
 
 
 def class_rows(maps: Tensor, grid: tuple[int, int]) -> Tensor:
-    """What the class token reads, as pictures: (L, B, h, 1+N, 1+N) -> (L, B, h, rows, columns).
+    """What the class token reads, as pictures: (…, 1+N, 1+N) -> (…, rows, columns).
 
     The token's attention to itself is left out, so a picture sums to less than 1.
     Raises ValueError when the maps do not hold one class token and the grid's patches. Built in chapter 12.
     """
-    check_maps(maps)
     rows, columns = grid
-    if maps.shape[-1] != 1 + rows * columns:
-        raise ValueError(f"maps over {maps.shape[-1]} tokens do not hold a class token and {rows}×{columns} patches; "
+    if maps.shape[-2:] != (1 + rows * columns,) * 2:
+        raise ValueError(f"maps of shape {tuple(maps.shape)} are not over a class token and {rows}×{columns} patches; "
                          "a model with mean pooling has no class token")
     return maps[..., 0, 1:].unflatten(-1, grid)
 
@@ -59,6 +63,112 @@ def rollout(maps: Tensor, residual: float = 0.5) -> Tensor:
     for layer in maps.mean(dim=2):  # (B, N, N), first layer first
         total = (residual * eye + (1 - residual) * layer) @ total
     return total
+
+
+def gradient_rollout(maps: Tensor, gradients: Tensor) -> Tensor:
+    """Rollout of what raised the class: (L, B, h, N, N) twice -> (B, N, N), rows summing to 1.
+
+    Weights count as far as their gradient is positive; half of each row is the token itself where nothing is.
+    Source: Gildenblat 2020, "Exploring explainability for vision transformers". Built in chapter 13.
+    """
+    check_maps(maps)
+    eye = torch.eye(maps.shape[-1], dtype=maps.dtype, device=maps.device)
+    total = eye
+    for layer in (maps * gradients).clamp(min=0).mean(dim=2):  # (B, N, N), first layer first
+        mixed = eye + layer
+        total = mixed / mixed.sum(-1, keepdim=True) @ total
+    return total
+
+
+def class_relevance(maps: Tensor, gradients: Tensor) -> Tensor:
+    """How much of each input token's content speaks for the class: (L, B, h, N, N) twice -> (B, N, N).
+
+    R starts as the identity, and each layer adds mean over heads of (gradient · attention)⁺ times R.
+    Source: Chefer, Gur and Wolf 2021, "Generic attention-model explainability", equations 5 and 6.
+    Built in chapter 13.
+    """
+    check_maps(maps)
+    total = torch.eye(maps.shape[-1], dtype=maps.dtype, device=maps.device)
+    for layer in (maps * gradients).clamp(min=0).mean(dim=2):
+        total = total + layer @ total
+    return total
+
+
+def attention_gradients(model: ViT, images: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+    """Attention maps and the gradient of each image's class logit by them, (L, B, h, N, N) each.
+
+    Built in chapter 13.
+    """
+    x, maps = model.embed(images), []
+    for block in model.blocks:
+        x, weights = block(x, need_weights=True)  # the weights that x is made from, not a copy
+        maps.append(weights)
+    gradients = torch.autograd.grad(class_logit(model.classify(model.norm(x)), classes).sum(), maps)
+    return torch.stack(maps).detach(), torch.stack(gradients)  # both with the first layer first
+
+
+def class_logit(logits: Tensor, classes: Tensor) -> Tensor:
+    """The logit of one class for each image: (B, K), (B,) -> (B,). Built in chapter 13."""
+    return logits.gather(1, classes[:, None])[:, 0]
+
+
+def input_gradient(model: ViT, images: Tensor, classes: Tensor) -> Tensor:
+    """How strongly the class logit answers to each pixel, summed over a patch: (B, C, H, W) -> (B, rows, columns).
+
+    Source: Simonyan et al. 2014. Built in chapter 13.
+    """
+    images = images.detach().requires_grad_()
+    slope, = torch.autograd.grad(class_logit(model(images), classes).sum(), images)
+    return F.avg_pool2d(slope.abs().sum(dim=1), model.config.patch_size)
+
+
+@torch.no_grad()
+def occlusion(model: ViT, images: Tensor, classes: Tensor, fill: Tensor) -> Tensor:
+    """How far the class logit falls when one patch is painted over: (B, C, H, W) -> (B, rows, columns).
+
+    `fill` (B, C, H, W) is what to paint. Source: Zeiler and Fergus 2014, section 4.2. Built in chapter 13.
+    """
+    P = model.config.patch_size
+    rows, columns = images.shape[-2] // P, images.shape[-1] // P
+    before = class_logit(model(images), classes)
+    fall = images.new_empty(len(images), rows, columns)
+    for r in range(rows):
+        for c in range(columns):
+            painted = images.clone()
+            painted[..., r * P:(r + 1) * P, c * P:(c + 1) * P] = fill[..., r * P:(r + 1) * P, c * P:(c + 1) * P]
+            fall[:, r, c] = before - class_logit(model(painted), classes)
+    return fall
+
+
+@torch.no_grad()
+def token_dropping(model: ViT, images: Tensor, classes: Tensor) -> Tensor:
+    """How far the class logit falls when one patch's token is left out: (B, C, H, W) -> (B, rows, columns).
+
+    Nothing is painted, so no fill has to be chosen: a ViT can read fewer tokens. Built in chapter 13.
+    """
+    x = model.embed(images)  # (B, prefix+N, D)
+    before = class_logit(model.classify(model.encode(x)), classes)
+    fall = []
+    for n in range(model.prefix, x.shape[1]):
+        rest = torch.cat([x[:, :n], x[:, n + 1:]], dim=1)
+        fall.append(before - class_logit(model.classify(model.encode(rest)), classes))
+    rows = images.shape[-2] // model.config.patch_size
+    return torch.stack(fall, dim=1).unflatten(1, (rows, -1))
+
+
+def without_head(model: ViT, layer: int, head: int) -> ViT:
+    """A copy whose head says nothing: its values are zero. Layers and heads are counted from 0.
+
+    Raises ValueError for a head that is not there. Source: Michel et al. 2019. Built in chapter 12.
+    """
+    c = model.config
+    if not (0 <= layer < c.depth and 0 <= head < c.heads):
+        raise ValueError(f"there is no head {head} in layer {layer}; the model has {c.depth} layers of {c.heads} heads")
+    copy, d = deepcopy(model), c.dim // c.heads
+    first = 2 * c.dim + head * d  # qkv stacks queries, keys, values
+    for parameter in copy.blocks[layer].attn.qkv.parameters():
+        parameter.data[first:first + d] = 0
+    return copy
 
 
 def tokens_before(maps: Tensor, grid: tuple[int, int]) -> int:

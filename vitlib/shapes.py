@@ -15,21 +15,28 @@ from .data import ImageSet
 SHAPES = ("circle", "ring", "crescent", "triangle", "square", "pentagon", "star", "cross", "arrow", "hourglass")
 
 
-def shapes(count: int, seed: int = 0, size: int = 32) -> ImageSet:
+CENTRED = {"scale": (0.6, 0.85), "shift": 0.2}  # in halves of the image's side
+SCATTERED = {"scale": (0.35, 0.55), "shift": 0.45}
+
+
+def shapes(count: int, seed: int = 0, size: int = 32, scattered: bool = False) -> ImageSet:
     """Draw `count` images of `size`×`size` pixels, classes in equal shares, the same for the same seed.
 
+    Objects are large and near the centre, or, if `scattered`, smaller and anywhere in the image.
     Returns an ImageSet with masks. Raises ValueError for fewer images than classes or a size under 8.
     """
     if count < len(SHAPES) or size < 8:
         raise ValueError(f"shapes draws at least {len(SHAPES)} images of at least 8 pixels, got {count} of {size}")
     g = torch.Generator().manual_seed(seed)
     labels = torch.arange(count)[torch.randperm(count, generator=g)] % len(SHAPES)
-    images, masks = zip(*(draw(part, size, g) for part in labels.split(1000)))  # 1000 at a time: little memory
-    return ImageSet(torch.cat(images), labels, SHAPES, torch.cat(masks), name="Shapes")
+    where = SCATTERED if scattered else CENTRED
+    images, masks = zip(*(draw(part, size, g, where) for part in labels.split(1000)))  # 1000 at a time: little memory
+    name = "Shapes, scattered" if scattered else "Shapes"
+    return ImageSet(torch.cat(images), labels, SHAPES, torch.cat(masks), name=name)
 
 
-def draw(labels: Tensor, size: int, g: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Labels (B,) -> images (B, 3, size, size) uint8 and masks (B, size, size) bool."""
+def draw(labels: Tensor, size: int, g: torch.Generator, where: dict) -> tuple[Tensor, Tensor]:
+    """Labels (B,) and where objects stand -> images (B, 3, size, size) uint8 and masks (B, size, size) bool."""
     B = len(labels)
     image = texture(B, size, g)
     colour, ground = random_colours(B, g)
@@ -37,7 +44,7 @@ def draw(labels: Tensor, size: int, g: torch.Generator) -> tuple[Tensor, Tensor]
     for _ in range(2):  # distractors: small discs in other colours
         disc = place(B, size, g, scale=(0.08, 0.18), shift=0.9)
         image = blend(image, torch.rand(B, 3, 1, 1, generator=g), cover(circle(disc[0]), disc[1], size))
-    points, scale = place(B, size, g, scale=(0.6, 0.85), shift=0.2)
+    points, scale = place(B, size, g, **where)
     distance = torch.empty(B, size * size)
     for k, name in enumerate(SHAPES):
         distance[labels == k] = OUTLINES[name](points[labels == k])

@@ -1,0 +1,98 @@
+"""Is a map right? Scores against the object's mask and against the model itself, baselines, and how sure we are.
+
+A picture is (B, rows, columns), one number a patch, as large as the patch is said to matter.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .vit import ViT
+
+
+def pointing_game(pictures: Tensor, inside: Tensor) -> Tensor:
+    """1 where the patch with the largest value is covered by the object to one half or more, else 0: (B,).
+
+    `inside` (B, rows, columns) is the object's share of each patch. Source: Zhang et al. 2016. Built in chapter 13.
+    """
+    place = pictures.flatten(1).argmax(dim=1, keepdim=True)  # (B, 1)
+    return (inside.flatten(1).gather(1, place)[:, 0] >= 0.5).float()
+
+
+def iou(pictures: Tensor, masks: Tensor) -> Tensor:
+    """Intersection over union of the object and as many of the picture's highest pixels as it has: (B,).
+
+    `masks` (B, H, W) are boolean. Built in chapter 13.
+    """
+    ranks = to_pixels(pictures, masks.shape[-2:]).argsort(dim=1, descending=True).argsort(dim=1)
+    masks = masks.flatten(1)
+    size = masks.sum(dim=1)
+    both = (masks & (ranks < size[:, None])).sum(dim=1)
+    return both / (2 * size - both)
+
+
+def average_precision(pictures: Tensor, masks: Tensor) -> Tensor:
+    """Precision at each of the object's pixels, highest value first, averaged: (B,). Built in chapter 13."""
+    order = to_pixels(pictures, masks.shape[-2:]).argsort(dim=1, descending=True)
+    hits = masks.flatten(1).gather(1, order).float()  # (B, H·W)
+    precision = hits.cumsum(dim=1) / torch.arange(1, hits.shape[1] + 1)
+    return (precision * hits).sum(dim=1) / hits.sum(dim=1)
+
+
+def to_pixels(pictures: Tensor, size: tuple[int, int]) -> Tensor:
+    """(B, rows, columns) -> (B, H·W), values between patch centres mixed from their neighbours. Built in chapter 13."""
+    return F.interpolate(pictures[:, None], size=size, mode="bilinear", align_corners=False).flatten(1)
+
+
+@torch.no_grad()
+def replacement_curve(model: ViT, images: Tensor, classes: Tensor, pictures: Tensor, fill: Tensor,
+                      insert: bool = False, steps: int = 8) -> Tensor:
+    """Probability of the class while patches are replaced by `fill`, the highest first: (B, steps+1).
+
+    With `insert` it starts from the fill, and the highest patches come back first. The mean over the steps is the
+    area under the curve. Source: Petsiuk et al. 2018, "RISE". Built in chapter 13.
+    """
+    order = pictures.flatten(1).argsort(dim=1, descending=True)
+    ranks = order.argsort(dim=1).reshape(pictures.shape)  # 0 where the picture is highest
+    start, end = (fill, images) if insert else (images, fill)
+    curve = []
+    for count in torch.linspace(0, pictures[0].numel(), steps + 1):
+        changed = F.interpolate((ranks < count)[:, None].float(), size=images.shape[-2:])  # nearest: whole patches
+        curve.append(model(torch.where(changed > 0, end, start)).softmax(dim=1).gather(1, classes[:, None])[:, 0])
+    return torch.stack(curve, dim=1)
+
+
+def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
+    """Spearman's correlation of two pictures of each image, in [-1, 1]: (B,). Built in chapter 13."""
+    a, b = (x.flatten(1).argsort(dim=1).argsort(dim=1).double() for x in (a, b))
+    a, b = a - a.mean(dim=1, keepdim=True), b - b.mean(dim=1, keepdim=True)
+    return ((a * b).sum(dim=1) / (a.norm(dim=1) * b.norm(dim=1))).float()
+
+
+def centre_gaussian(images: Tensor, grid: tuple[int, int], width: float = 0.25) -> Tensor:
+    """A bump in the middle, the same for all images: (B, rows, columns). `width` is its deviation in image sides.
+
+    Built in chapter 13.
+    """
+    y, x = torch.meshgrid(*(torch.linspace(-0.5, 0.5, n + 1)[:-1] + 0.5 / n for n in grid), indexing="ij")
+    return torch.exp(-(y ** 2 + x ** 2) / (2 * width ** 2)).expand(len(images), -1, -1)
+
+
+def edge_map(images: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Mean strength of brightness edges in each patch, by Sobel's filters: (B, rows, columns). Built in chapter 13."""
+    grey = F.pad(images.mean(dim=1, keepdim=True), (1, 1, 1, 1), mode="replicate")
+    sobel = torch.tensor([[1.0, 2, 1], [0, 0, 0], [-1, -2, -1]])
+    slopes = F.conv2d(grey, torch.stack([sobel, sobel.T])[:, None])  # (B, 2, H, W)
+    return F.adaptive_avg_pool2d(slopes.norm(dim=1), grid)
+
+
+def bootstrap(values: Tensor, draws: int = 2000, seed: int = 0) -> tuple[float, float, float]:
+    """Mean of (B,) values and its 95 % interval: draw B of them with repetition, again and again.
+
+    For two methods on the same images pass the differences: the interval is then a paired one.
+    Source: Efron 1979. Built in chapter 13.
+    """
+    g = torch.Generator().manual_seed(seed)
+    means = torch.stack([values[torch.randint(len(values), (len(values),), generator=g)].mean() for _ in range(draws)])
+    low, high = means.quantile(torch.tensor([0.025, 0.975])).tolist()
+    return values.mean().item(), low, high
