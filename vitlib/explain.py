@@ -122,6 +122,13 @@ def input_gradient(model: ViT, images: Tensor, classes: Tensor) -> Tensor:
     return F.avg_pool2d(slope.abs().sum(dim=1), model.config.patch_size)
 
 
+def fills(images: Tensor) -> dict[str, Tensor]:
+    """What can stand in for a patch that is taken away: (B, C, H, W) -> the same, for each name. Built in chapter 13."""
+    wide = F.pad(images, (7, 7, 7, 7), mode="reflect")
+    return {"mean colour": images.mean(dim=(-2, -1), keepdim=True).expand_as(images),
+            "blur": F.avg_pool2d(wide, 15, stride=1)}
+
+
 @torch.no_grad()
 def occlusion(model: ViT, images: Tensor, classes: Tensor, fill: Tensor) -> Tensor:
     """How far the class logit falls when one patch is painted over: (B, C, H, W) -> (B, rows, columns).
@@ -154,6 +161,23 @@ def token_dropping(model: ViT, images: Tensor, classes: Tensor) -> Tensor:
         fall.append(before - class_logit(model.classify(model.encode(rest)), classes))
     rows = images.shape[-2] // model.config.patch_size
     return torch.stack(fall, dim=1).unflatten(1, (rows, -1))
+
+
+def pictures(model: ViT, images: Tensor, classes: Tensor) -> dict[str, Tensor]:
+    """Every method's answer to "which patches mattered for this class?": (B, rows, columns) for each name.
+
+    Needs a model with a class token and no registers. Built in chapter 13.
+    """
+    maps, gradients = attention_gradients(model, images, classes)  # (L, B, h, 1+N, 1+N) each
+    grid = tuple(side // model.config.patch_size for side in images.shape[-2:])
+    rows = class_rows(maps, grid)  # (L, B, h, rows, columns)
+    return {"last layer": rows[-1].mean(dim=1), "all layers": rows.mean(dim=(0, 2)),
+            "rollout": class_rows(rollout(maps), grid),
+            "gradient rollout": class_rows(gradient_rollout(maps, gradients), grid),
+            "class relevance": class_rows(class_relevance(maps, gradients), grid),
+            "input gradient": input_gradient(model, images, classes),
+            "occlusion": occlusion(model, images, classes, fills(images)["mean colour"]),
+            "token dropping": token_dropping(model, images, classes)}
 
 
 def without_head(model: ViT, layer: int, head: int) -> ViT:
