@@ -123,7 +123,7 @@ def input_gradient(model: ViT, images: Tensor, classes: Tensor) -> Tensor:
 
 
 def fills(images: Tensor) -> dict[str, Tensor]:
-    """What can stand in for a patch that is taken away: (B, C, H, W) -> the same, for each name. Built in chapter 13."""
+    """What can be painted over a patch to take it away: (B, C, H, W) -> as many, by name. Built in chapter 13."""
     wide = F.pad(images, (7, 7, 7, 7), mode="reflect")
     return {"mean colour": images.mean(dim=(-2, -1), keepdim=True).expand_as(images),
             "blur": F.avg_pool2d(wide, 15, stride=1)}
