@@ -49,10 +49,20 @@ def test_multi_head_attention_equals_pytorchs_with_copied_weights(bias):
 def test_asking_for_weights_does_not_change_the_output_and_the_weights_reproduce_it():
     layer, x = randomise(MultiHeadAttention(12, 3)).double(), torch.randn(2, 5, 12, dtype=torch.float64) * 3
     y, weights = layer(x, need_weights=True)
-    assert torch.equal(y, layer(x))
+    torch.testing.assert_close(y, layer(x), atol=1e-12, rtol=0)  # the fused kernel sums in another order
     v = layer.qkv(x)[..., 24:].reshape(2, 5, 3, 4).transpose(1, 2)  # (B, h, N, d)
     by_hand = layer.proj((weights @ v).transpose(1, 2).reshape(2, 5, 12))
     torch.testing.assert_close(by_hand, y, atol=1e-12, rtol=0)
+
+
+def test_the_output_is_made_from_the_returned_weights_so_it_has_a_gradient_by_them():
+    layer, x = randomise(MultiHeadAttention(12, 3)).double(), torch.randn(2, 5, 12, dtype=torch.float64) * 3
+    y, weights = layer(x, need_weights=True)
+    gradient, = torch.autograd.grad(y[..., 7].sum(), weights)  # an error where the weights are a copy on the side
+    v = layer.qkv(x)[..., 24:].reshape(2, 5, 3, 4).transpose(1, 2)  # (B, h, M, d)
+    row = layer.proj.weight[7].reshape(3, 1, 4)  # what output 7 takes from each head
+    by_hand = (v * row).sum(-1)[:, :, None].expand(-1, -1, 5, -1)  # the same for each query
+    torch.testing.assert_close(gradient, by_hand, atol=1e-12, rtol=0)
 
 
 def test_asking_for_the_first_queries_gives_their_rows_alone():

@@ -13,10 +13,13 @@ import pytest
 import torch
 from common import TINY, pictures, randomise, write_folder
 
+from vitlib import cli
 from vitlib.checkpoint import load_checkpoint, load_weights
 from vitlib.cli import main
 from vitlib.cli import test_scores as scores_on
 from vitlib.data import load_folder
+from vitlib.recipes import RECIPES
+from vitlib.shapes import shapes
 from vitlib.train import evaluate
 from vitlib.vit import ViT
 
@@ -60,6 +63,38 @@ def test_a_run_writes_weights_and_a_record_that_agree(data, tmp_path, capsys):
     assert record["test"]["accuracy"] == pytest.approx((record["confusion"][0][0] + record["confusion"][1][1]) / 18)
     assert evaluate(model, load_folder(data / "test"))["loss"] == pytest.approx(record["test"]["loss"], abs=1e-2)
     assert f"test accuracy {record['test']['accuracy']:.2%}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("source", "name"), [("shapes", "Shapes"), ("shapes-scattered", "Shapes, scattered")])
+def test_drawn_images_come_from_their_source_in_the_models_size_with_a_seed_for_each_part(monkeypatch, source, name):
+    asked = []
+
+    def few(count, seed, **options):
+        asked.append((count, seed))
+        return shapes(20, seed, **options)
+
+    monkeypatch.setattr(cli, "shapes", few)
+    train, test = cli.load_data(source, 16)
+    assert asked == [(10_000, 1), (2_000, 2)]
+    for part, seed in ((train, 1), (test, 2)):
+        assert part.name == name
+        assert torch.equal(part.images, shapes(20, seed, 16, scattered=source != "shapes").images)
+
+
+@pytest.mark.parametrize(("arguments", "name"), [
+    (["shapes-quick"], "Shapes"), (["shapes-quick", "--data", "shapes-scattered"], "Shapes, scattered"),
+    (["shapes-scattered"], "Shapes, scattered"), (["shapes-scattered", "--data", "shapes"], "Shapes")])
+def test_the_record_says_which_shapes_were_drawn(monkeypatch, tmp_path, arguments, name):
+    monkeypatch.setattr(cli, "shapes", lambda count, seed, **options: shapes(20, seed, **options))
+    main([*arguments, "--out", str(tmp_path / "out"), "--set", *SMALL, "epochs=1"])
+    assert json.loads((tmp_path / "out" / "record.json").read_text())["data"] == name
+
+
+def test_every_recipes_data_is_one_that_the_help_names(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    named = capsys.readouterr().out.split("--data", 2)[2].split("--seed")[0]
+    assert {recipe.data for recipe in RECIPES.values()} <= {word.strip(",") for word in named.split()}
 
 
 def test_confusion_counts_have_the_truth_in_rows():

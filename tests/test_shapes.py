@@ -61,10 +61,11 @@ def inside(name, p):
     }[name]
 
 
-def test_masks_are_exact(monkeypatch):
+@pytest.mark.parametrize("scattered", [False, True])
+def test_masks_are_exact(monkeypatch, scattered):
     places, place = [], module.place
     monkeypatch.setattr(module, "place", lambda *a, **k: places.append(place(*a, **k)) or places[-1])
-    data = shapes(200, seed=5)
+    data = shapes(200, seed=5, scattered=scattered)
     points = places[-1][0]  # the object is drawn last, over the distractors
     for i, label in enumerate(data.labels):
         name = SHAPES[label]
@@ -88,6 +89,40 @@ def test_objects_are_large_and_in_the_picture():
     share = shapes(300).masks.flatten(1).float().mean(1)
     assert share.min() > 0.03
     assert share.max() < 0.6
+
+
+def mask_centres(data):
+    """The mean place of each object's pixels, in halves of the image's side from the middle: (N, 2)."""
+    axis = (torch.arange(32) + 0.5) / 16 - 1
+    places = torch.cartesian_prod(axis, axis)  # (1024, 2)
+    masks = data.masks.flatten(1).float()
+    return masks @ places / masks.sum(1, keepdim=True)
+
+
+def test_scattered_objects_are_smaller_and_anywhere():
+    centred, scattered = shapes(1000, seed=7), shapes(1000, seed=7, scattered=True)
+    assert (scattered.name, scattered.images.shape) == ("Shapes, scattered", centred.images.shape)
+    assert torch.equal(scattered.labels, centred.labels)
+    sizes = [data.masks.flatten(1).float().mean(1) for data in (centred, scattered)]
+    assert sizes[1].min() > 0.01  # ten pixels: no object is lost beyond the border
+    assert sizes[1].median() < sizes[0].median() / 2
+    near, places = mask_centres(centred), mask_centres(scattered)
+    far = [(centres.abs().amax(1) > 0.25).float().mean() for centres in (near, places)]
+    assert far[0] < 0.1  # crescents, whose pixels lie to one side
+    assert far[1] > 0.6
+    for y in (-1, 1):
+        for x in (-1, 1):  # a corner is the place of a quarter of them
+            assert 0.2 < ((places * torch.tensor([y, x])).min(1).values > 0).float().mean() < 0.3
+    middle = [data.masks[:, 15, 15].float().mean() for data in (centred, scattered)]
+    assert middle[0] > 0.75  # a guess at the middle is a good one
+    assert middle[1] < 0.5  # and now wrong more often than right
+
+
+def test_scattered_images_have_seeds_of_their_own_too():
+    a, b, other = (shapes(20, seed=seed, scattered=True) for seed in (3, 3, 4))
+    assert torch.equal(a.images, b.images) and torch.equal(a.masks, b.masks)
+    assert not torch.equal(a.masks, other.masks)
+    assert not torch.equal(a.masks, shapes(20, seed=3).masks)
 
 
 def test_a_linear_classifier_does_not_suffice():

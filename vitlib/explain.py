@@ -68,8 +68,9 @@ def rollout(maps: Tensor, residual: float = 0.5) -> Tensor:
 def gradient_rollout(maps: Tensor, gradients: Tensor) -> Tensor:
     """Rollout of what raised the class: (L, B, h, N, N) twice -> (B, N, N), rows summing to 1.
 
-    Weights count as far as their gradient is positive; half of each row is the token itself where nothing is.
-    Source: Gildenblat 2020, "Exploring explainability for vision transformers". Built in chapter 13.
+    Weights count where their gradient is positive; a token that has none keeps only itself.
+    Source: Gildenblat 2020, "Exploring explainability for vision transformers", which averages the heads before it
+    leaves out the negative. Built in chapter 13.
     """
     check_maps(maps)
     eye = torch.eye(maps.shape[-1], dtype=maps.dtype, device=maps.device)
@@ -99,7 +100,7 @@ def attention_gradients(model: ViT, images: Tensor, classes: Tensor) -> tuple[Te
 
     Built in chapter 13.
     """
-    x, maps = model.embed(images), []
+    x, maps = model.embed(images).detach().requires_grad_(), []  # so that frozen weights do as well
     for block in model.blocks:
         x, weights = block(x, need_weights=True)  # the weights that x is made from, not a copy
         maps.append(weights)
@@ -113,7 +114,7 @@ def class_logit(logits: Tensor, classes: Tensor) -> Tensor:
 
 
 def input_gradient(model: ViT, images: Tensor, classes: Tensor) -> Tensor:
-    """How strongly the class logit answers to each pixel, summed over a patch: (B, C, H, W) -> (B, rows, columns).
+    """How strongly the class logit answers to a pixel, the mean of each patch: (B, C, H, W) -> (B, rows, columns).
 
     Source: Simonyan et al. 2014. Built in chapter 13.
     """
@@ -166,8 +167,11 @@ def token_dropping(model: ViT, images: Tensor, classes: Tensor) -> Tensor:
 def pictures(model: ViT, images: Tensor, classes: Tensor) -> dict[str, Tensor]:
     """Every method's answer to "which patches mattered for this class?": (B, rows, columns) for each name.
 
-    Needs a model with a class token and no registers. Built in chapter 13.
+    Raises ValueError for a model without a class token, or with registers. Built in chapter 13.
     """
+    if model.prefix != 1 or model.cls_token is None:
+        raise ValueError(f"pictures needs a class token and no registers, got pool={model.config.pool!r} and "
+                         f"{model.config.registers} registers; input_gradient, occlusion, token_dropping need neither")
     maps, gradients = attention_gradients(model, images, classes)  # (L, B, h, 1+N, 1+N) each
     grid = tuple(side // model.config.patch_size for side in images.shape[-2:])
     rows = class_rows(maps, grid)  # (L, B, h, rows, columns)

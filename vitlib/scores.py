@@ -33,9 +33,10 @@ def iou(pictures: Tensor, masks: Tensor) -> Tensor:
 
 def average_precision(pictures: Tensor, masks: Tensor) -> Tensor:
     """Precision at each of the object's pixels, highest value first, averaged: (B,). Built in chapter 13."""
-    order = to_pixels(pictures, masks.shape[-2:]).argsort(dim=1, descending=True)
+    values, order = to_pixels(pictures, masks.shape[-2:]).sort(dim=1, descending=True)
     hits = masks.flatten(1).gather(1, order).float()  # (B, H·W)
-    precision = hits.cumsum(dim=1) / torch.arange(1, hits.shape[1] + 1)
+    seen = torch.searchsorted(-values, -values, right=True)  # pixels as high or higher: equal ones come together
+    precision = hits.cumsum(dim=1).gather(1, seen - 1) / seen
     return (precision * hits).sum(dim=1) / hits.sum(dim=1)
 
 
@@ -49,8 +50,8 @@ def replacement_curve(model: ViT, images: Tensor, classes: Tensor, pictures: Ten
                       insert: bool = False, steps: int = 8) -> Tensor:
     """Probability of the class while patches are replaced by `fill`, the highest first: (B, steps+1).
 
-    With `insert` it starts from the fill, and the highest patches come back first. The mean over the steps is the
-    area under the curve. Source: Petsiuk et al. 2018, "RISE". Built in chapter 13.
+    With `insert` it starts from the fill, and the highest patches come back first. The mean over the steps stands for
+    the area under the curve. Source: Petsiuk et al. 2018, "RISE". Built in chapter 13.
     """
     order = pictures.flatten(1).argsort(dim=1, descending=True)
     ranks = order.argsort(dim=1).reshape(pictures.shape)  # 0 where the picture is highest
@@ -63,9 +64,12 @@ def replacement_curve(model: ViT, images: Tensor, classes: Tensor, pictures: Ten
 
 
 def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
-    """Spearman's correlation of two pictures of each image, in [-1, 1]: (B,). Built in chapter 13."""
-    a, b = (x.flatten(1).argsort(dim=1).argsort(dim=1).double() for x in (a, b))
-    a, b = a - a.mean(dim=1, keepdim=True), b - b.mean(dim=1, keepdim=True)
+    """Spearman's correlation of two pictures of each image, in [-1, 1]: (B,).
+
+    Equal values share a rank; a constant picture has no order, so it gives nan. Built in chapter 13.
+    """
+    a, b = (x.flatten(1).double() for x in (a, b))
+    a, b = ((x[:, :, None] - x[:, None]).sign().sum(dim=2) for x in (a, b))  # (B, N), twice the rank from the middle
     return ((a * b).sum(dim=1) / (a.norm(dim=1) * b.norm(dim=1))).float()
 
 
