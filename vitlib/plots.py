@@ -103,7 +103,8 @@ def patch_grid(image, patch_size: int, title: str = "") -> Figure:
 
 
 def matrix(values, title: str = "", rows: str = "", columns: str = "", numbers: str = "", vmin=None, vmax=None,
-           cmap: str = "cividis", height: float = 3.6, row_names: list[str] | None = None) -> Figure:
+           cmap: str = "cividis", height: float = 3.6, row_names: list[str] | None = None,
+           column_names: list[str] | None = None) -> Figure:
     """A matrix as a heat map with its scale; `numbers` is a format, such as ".2f", to write in the cells."""
     values = np.asarray(values)
     figure, ((axis,),) = new_figure(height=height, title=title)
@@ -118,6 +119,8 @@ def matrix(values, title: str = "", rows: str = "", columns: str = "", numbers: 
         axis.set(xticks=range(values.shape[1]), yticks=range(values.shape[0]))
     if row_names:
         axis.set_yticks(range(len(row_names)), row_names)
+    if column_names:
+        axis.set_xticks(range(len(column_names)), column_names)
     return figure
 
 

@@ -13,7 +13,7 @@ from .vit import ViT
 def pointing_game(pictures: Tensor, inside: Tensor) -> Tensor:
     """1 where the patch with the largest value is covered by the object to one half or more, else 0: (B,).
 
-    `inside` (B, rows, columns) is the object's share of each patch. Source: Zhang et al. 2016. Built in chapter 13.
+    `inside` (B, rows, columns) is the object's share of each patch. Source: Zhang et al. 2018. Built in chapter 13.
     """
     place = pictures.flatten(1).argmax(dim=1, keepdim=True)  # (B, 1)
     return (inside.flatten(1).gather(1, place)[:, 0] >= 0.5).float()

@@ -2,7 +2,7 @@
 
 ENTROPY = "def row_entropy(maps):\n    "
 FOLLOW = "def follow(maps):\n    total = torch.eye(maps.shape[-1])\n    for layer in maps:\n        total = "
-POINT = "def pointing_game(pictures, inside):\n    place = pictures.flatten(1).argmax(1, keepdim=True)\n    share = inside.flatten(1).gather(1, place)\n    "
+POINT = "def win_share(pictures, inside):\n    place = pictures.flatten(1).argmax(1, keepdim=True)\n    share = inside.flatten(1).gather(1, place)\n    "
 
 WRONG = {
     "12.1": {

@@ -69,11 +69,11 @@ def exercise_3(follow):
 
 
 @exercise
-def exercise_4(pointing_game):
+def exercise_4(win_share):
     pictures, inside = torch.zeros(4, 2, 3), torch.zeros(4, 2, 3)
     pictures[:, 1, 2], pictures[:, 0, 0] = 0.6, 0.4
     inside[0, 1, 2], inside[1, 1, 2], inside[2, 0, 0], inside[3, 1, 2] = 1.0, 0.5, 1.0, 0.3
-    value = pointing_game(pictures, inside)
+    value = win_share(pictures, inside)
     if isinstance(value, torch.Tensor):
         if value.numel() > 1:
             return wrong("Return one number for all images: the share of wins.")
