@@ -1,7 +1,7 @@
 """Score every explanation method, and try register tokens: writes vitlib/zoo/explanations.json.
 
-    python book/tools/explanations.py               scores of the zoo's two models (about ten minutes on two cores)
-    python book/tools/explanations.py --registers   trains six models first where runs/ does not hold them (an hour)
+    python book/tools/explanations.py scores       the zoo's two models on 1,000 images (ten minutes on two cores)
+    python book/tools/explanations.py registers    six models, trained where runs/ does not hold them (an hour)
 """
 
 import argparse
@@ -43,9 +43,10 @@ def score(name: str) -> dict:
               for method in parts[0]}
     above = {rival: {method: bootstrap(values[method]["pointing game"] - values[rival]["pointing game"])
                      for method in values} for rival in ("centre", "random")}
+    gap = {kind: bootstrap(values["rollout"][kind] - values["occlusion"][kind]) for kind in values["rollout"]}
     return {"data": data.name, "images": IMAGES, "image seed": SEED, "accuracy": evaluate(model, data)["accuracy"],
             "scores": {method: {kind: bootstrap(v) for kind, v in row.items()} for method, row in values.items()},
-            "pointing game above": above}
+            "pointing game above": above, "rollout minus occlusion": gap}
 
 
 def score_part(model: ViT, data: ImageSet) -> dict[str, dict[str, Tensor]]:
@@ -90,18 +91,18 @@ def registers(count: int, seed: int) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--registers", action="store_true", help="the register experiment as well")
-    asked = parser.parse_args()
+    parser.add_argument("part", choices=["scores", "registers"])
+    part = parser.parse_args().part
     path = ZOO / "explanations.json"
     record = load_record("explanations") if path.exists() else {}
-    for name in MODELS:
-        record[name] = score(name) | environment()
-        save_record(path, record)
-        print(name, {m: round(row["pointing game"][0], 3) for m, row in record[name]["scores"].items()})
-    if asked.registers:
+    if part == "scores":
+        for name in MODELS:
+            record[name] = score(name) | environment()
+            print(name, {m: round(row["pointing game"][0], 3) for m, row in record[name]["scores"].items()}, flush=True)
+    else:
         runs = [registers(count, seed) for seed in range(3) for count in (0, 4)]
-        record["registers"] = {"runs": runs, "recipe": "shapes-scattered", **environment()}
-        save_record(path, record)
+        record["registers"] = {"recipe": "shapes-scattered", "runs": runs, **environment()}
+    save_record(path, record)
 
 
 if __name__ == "__main__":
