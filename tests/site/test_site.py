@@ -1,199 +1,194 @@
-"""The built site, as a reader without a network meets it: opened in a real browser, from file://.
+"""The built site as a reader without a network meets it: in a real browser, from file://."""
 
-The site is taken from $BOOK_HTML, or from _build/html. Chromium and its driver are found on the PATH.
-"""
-
-import json
-import os
+import functools
 import re
-import shutil
-from functools import cache
-from html.parser import HTMLParser
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
 import yaml
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
+from checks import descriptions, links, look, parse, strangers, structure, visit
+from selenium.webdriver.common.keys import Keys
 
-ROOT = Path(__file__).resolve().parents[1]
-HTML = Path(os.environ.get("BOOK_HTML") or ROOT / "_build" / "html").resolve()
+ROOT = Path(__file__).resolve().parents[2]
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
-CHAPTERS = [c["file"] for part in TOC["parts"] for c in part["chapters"] if c["file"].startswith("notebooks/")]
 PAGES = [TOC["root"], *(c["file"] for part in TOC["parts"] for c in part["chapters"])]
-MEGABYTE = 2**20
+CHAPTERS = [page for page in PAGES if page.startswith("notebooks/")]
 
 
-class Page(HTMLParser):
-    """A page's tags with their attributes, in order, and the headings of its article (others are for print)."""
-
-    def __init__(self, path: Path):
-        super().__init__()
-        self.path, self.tags, self.headings = path, [], []
-        self.source = path.read_text(encoding="utf-8")
-        self.feed(self.source)
-        self.ids = {a["id"] for _, a in self.tags if a.get("id")}
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-        if re.fullmatch("h[1-6]", tag) and any(seen == "article" for seen, _ in self.tags):
-            self.headings.append(int(tag[1]))
-
-    def values(self, tag: str, attribute: str) -> list[str]:
-        return [a[attribute] or "" for t, a in self.tags if t == tag and attribute in a]
+def html_files(site):
+    return [path for path in sorted(site.rglob("*.html")) if "_static" not in path.parts]
 
 
-@cache
-def parse(path: Path) -> Page:
-    return Page(path)
+def test_every_page_of_the_contents_is_built(site):
+    built = {str(path.relative_to(site).with_suffix("")) for path in html_files(site)}
+    assert built == {*PAGES, "index", "search", "404"}
+    assert TOC["root"] in (site / "index.html").read_text()
 
 
-@pytest.fixture(scope="session", autouse=True)
-def site() -> Path:
-    """The built site; every test needs it."""
-    if not (HTML / "index.html").is_file():
-        pytest.fail(f"there is no site in {HTML}; run `make book` first, or set BOOK_HTML to the folder of a built one")
-    return HTML
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 375])
+@pytest.mark.parametrize("page", [*PAGES, "search", "404"])
+def test_page_works_in_a_browser(site, browser, page, width, theme):
+    """No error, nothing from elsewhere, nothing that a screen reader or a telephone stumbles over, at most 3 MB."""
+    assert look(browser, f"file://{site}/{page}.html", width, theme) == []
+    if page != "404":  # which follows the system alone
+        assert browser.execute_script("return document.documentElement.dataset.theme") == theme
+    text = browser.execute_script("""const main = document.querySelector('main').cloneNode(true);
+        main.querySelectorAll('pre, code').forEach(node => node.remove()); return main.textContent""")
+    assert "$$" not in text, "a formula is shown as it was typed"
 
 
-@pytest.fixture(scope="session")
-def browser():
-    programs = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
-    if not all(programs.values()):
-        pytest.fail(f"browser or driver missing: {programs}; on Debian: apt install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = programs["chromium"]
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-                     "--disable-background-networking"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options, Service(programs["chromedriver"]))
-    driver.set_script_timeout(60)
-    yield driver
-    driver.quit()
+@pytest.mark.parametrize("check", [structure, descriptions, links, strangers])
+def test_every_page(site, check):
+    found = {str(path.relative_to(site)): check(parse(path)) for path in html_files(site)}
+    assert {path: complaints for path, complaints in found.items() if complaints} == {}
 
 
-def visit(browser, page: str, width: int, theme: str) -> list[str]:
-    """Open a page as a reader with this screen and this preference would; returns what it asked for from elsewhere."""
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride",
-                            {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False})
-    scheme = {"name": "prefers-color-scheme", "value": theme}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
-    browser.get_log("performance"), browser.get_log("browser")  # forget the page before
-    browser.get(f"file://{HTML}/{page}.html")
-    browser.execute_async_script("Promise.resolve(window.MathJax?.startup?.promise).then(arguments[0])")
-    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    urls = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
-    assert urls, "the browser reported no request at all: the log is not being read"
-    return [url for url in urls if urlsplit(url).scheme not in ("file", "data", "blob")]
-
-
-def test_every_page_of_the_contents_is_built():
-    assert [page for page in PAGES if not (HTML / f"{page}.html").is_file()] == []
-    assert TOC["root"] in (HTML / "index.html").read_text()
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_page_works_in_a_browser(browser, page):
-    """At two widths, light and dark: no error, nothing from elsewhere, images there, nothing wider than the screen."""
-    for width in (1280, 375):
-        for theme in ("light", "dark"):
-            where = f"{page} at {width} px, {theme}"
-            assert visit(browser, page, width, theme) == [], f"{where} asks for addresses elsewhere"
-            assert browser.execute_script("return document.documentElement.dataset.theme") == theme, where
-            errors = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
-            assert errors == [], where
-            missing = "return [...document.images].filter(i => !(i.complete && i.naturalWidth)).map(i => i.src)"
-            assert browser.execute_script(missing) == [], f"{where} has images that do not show"
-            assert browser.execute_script("return innerWidth") == width
-            wide = browser.execute_script("return document.documentElement.scrollWidth")
-            assert wide <= width + 1, f"{where} scrolls sideways: it is {wide} px wide"
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_maths_is_typeset(browser, page):
-    visit(browser, page, 1280, "light")
-    written = len(re.findall(r'class="math notranslate', parse(HTML / f"{page}.html").source))
-    shown = browser.execute_script("return document.querySelectorAll('mjx-container').length")
-    assert shown >= written, f"{page} has {written} formulas and shows {shown}"
-    assert browser.execute_script("return document.querySelectorAll('mjx-merror, [data-mjx-error]').length") == 0
-    text = browser.execute_script("""const article = document.querySelector('article').cloneNode(true);
-        article.querySelectorAll('pre, code').forEach(node => node.remove()); return article.textContent""")
-    assert "$$" not in text, f"{page} shows a raw $$"
-
-
-def test_some_page_has_maths():
-    assert any('class="math notranslate' in parse(HTML / f"{page}.html").source for page in PAGES)
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_images_are_described(page):
-    for tag, a in parse(HTML / f"{page}.html").tags:
-        alt = a.get("alt") or ""
-        if tag == "img":
-            assert alt.strip(), f"{page}: {a['src']} has no alternative text"
-            assert not re.search(r"^\S*/\S*$|\.(png|svg|jpe?g|gif)$", alt.strip()), f"{page}: {alt!r} is a file's name"
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_headings_are_in_order(page):
-    levels = parse(HTML / f"{page}.html").headings
-    assert levels.count(1) == 1, f"{page} has {levels.count(1)} headings of level 1"
-    for before, after in zip(levels, levels[1:]):
-        assert after <= before + 1, f"{page} jumps from heading level {before} to {after}"
-
-
-@pytest.mark.parametrize("page", CHAPTERS)
-def test_chapter_ran_and_drew(page):
-    source = parse(HTML / f"{page}.html").source
-    outputs = source.split('class="cell_output')[1:]
-    assert any("<img" in output for output in outputs), f"{page} shows no figure"
-    assert "Traceback (most recent call last)" not in source
-    assert not re.search(r'class="output traceback', source), f"{page} shows an error"
-
-
-@pytest.mark.parametrize("page", CHAPTERS)
-def test_welcome_page_tells_the_minutes_of_the_chapter(page):
-    first = re.search(r"(\d+) minutes", parse(HTML / f"{page}.html").source.split("<article")[1])
-    assert first, f"{page} does not say how many minutes it takes"
-    row = re.search(rf"\(\.\./{page}\.ipynb\) \| (\d+) \|", (ROOT / "book" / "intro.md").read_text())
-    assert row, f"book/intro.md has no row for {page}"
-    assert row[1] == first[1], f"book/intro.md says {row[1]} minutes, {page} says {first[1]}"
-
-
-def test_links_inside_the_site_lead_somewhere():
-    broken = []
-    for path in sorted(HTML.rglob("*.html")):
-        for link in parse(path).values("a", "href"):
-            address, anchor = urldefrag(link)
-            if urlsplit(link).scheme:
-                continue
-            target = (path.parent / unquote(urlsplit(address).path)).resolve() if address else path
-            if not target.is_file():
-                broken.append(f"{path.relative_to(HTML)}: {link}: no such file")
-            elif anchor and target.suffix == ".html" and unquote(anchor) not in parse(target).ids:
-                broken.append(f"{path.relative_to(HTML)}: {link}: no such place on that page")
-    assert broken == []
-
-
-def test_nothing_is_taken_from_elsewhere():
-    found = []
-    for path in sorted(HTML.rglob("*.html")):
-        for tag, a in parse(path).tags:
-            if tag in ("script", "link", "img", "iframe", "source", "video", "audio", "embed", "object"):
-                found += [f"{path.relative_to(HTML)}: <{tag}> {a[k]}" for k in ("src", "href", "srcset", "data")
-                          if re.match("(https?:)?//", a.get(k) or "")]
-    for path in sorted(HTML.rglob("*.css")):
-        urls = re.findall(r"(?:url\(|@import)\s*['\"]?((?:https?:)?//[^'\")]+)", path.read_text(encoding="utf-8"))
-        found += [f"{path.relative_to(HTML)}: {url}" for url in urls]
+def test_styles_take_nothing_from_elsewhere(site):
+    found = [(path.name, url) for path in site.rglob("*.css") for url in
+             re.findall(r"(?:url\(|@import)\s*['\"]?((?:https?:)?//[^'\")]+)", path.read_text(encoding="utf-8"))]
     assert found == []
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_page_is_light(page):
-    """At most 3 MB for a page and its own images; style, scripts and fonts are shared by all pages."""
-    parsed = parse(HTML / f"{page}.html")
-    sources = {unquote(src) for src in parsed.values("img", "src") if not urlsplit(src).scheme}
-    size = len(parsed.source.encode()) + sum((parsed.path.parent / source).stat().st_size for source in sources)
-    assert size <= 3 * MEGABYTE, f"{page} weighs {size / MEGABYTE:.1f} MB"
+def test_maths_is_there_and_only_where_it_is_needed(site):
+    for page in PAGES:
+        source = parse(site / f"{page}.html").source
+        assert ('class="math' in source) == ("mathjax/" in source), page
+    assert sum("mathjax/" in parse(site / f"{page}.html").source for page in PAGES) >= len(CHAPTERS)
+
+
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_chapter_ran_and_drew(site, page):
+    source = parse(site / f"{page}.html").source
+    outputs = source.split('class="cell_output')[1:]
+    assert any("<img" in output for output in outputs), "it shows no figure"
+    assert "Traceback (most recent call last)" not in source
+    assert not re.search(r'class="output traceback', source), "it shows an error"
+
+
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_welcome_page_tells_the_minutes_of_the_chapter(site, page):
+    first = re.search(r"<em>(\d+) minutes\. Builds on: ", parse(site / f"{page}.html").source.split("<article")[1])
+    assert first, "it does not say how many minutes it takes, and what it builds on"
+    row = re.search(rf"\(\.\./{page}\.ipynb\) \| (\d+) \|", (ROOT / "book" / "intro.md").read_text())
+    assert row, f"book/intro.md has no row for {page}"
+    assert row[1] == first[1], f"book/intro.md says {row[1]} minutes, the chapter says {first[1]}"
+
+
+def test_pages_follow_each_other(site):
+    for before, after in zip(PAGES, PAGES[1:]):
+        for page, kind, other in ((before, "next", after), (after, "prev", before)):
+            found = [Path(a["href"]).stem for tag, a in parse(site / f"{page}.html").tags
+                     if tag == "a" and kind in a.get("title", "")]
+            assert Path(other).stem in found, f"{page}: no {kind} page {other}"
+
+
+def test_chapters_link_their_terms_to_the_glossary(site):
+    terms = {page: [a for tag, a in parse(site / f"{page}.html").tags if "pw-term" in a.get("class", "")]
+             for page in CHAPTERS}
+    assert all(terms[page] for page in CHAPTERS if page != CHAPTERS[0]), "a chapter has no term"
+    for page, found in terms.items():
+        assert len({a["href"] for a in found}) == len(found), f"{page} links a term twice"
+        assert sum("title" in a for a in found) >= len(found) / 2, f"{page}: few terms show their definition"
+
+
+def test_each_page_describes_itself(site):
+    seen = {}
+    for page in PAGES:
+        tags = {a.get("property") or a.get("name"): a["content"] for tag, a in parse(site / f"{page}.html").tags
+                if tag == "meta" and "content" in a}
+        assert tags["description"] == tags["og:description"], page
+        assert 30 <= len(tags["description"]) <= 310, f"{page}: {tags['description']!r}"
+        assert all(tags[key] for key in ("og:title", "og:type", "og:site_name")), page
+        assert tags.get("og:image", "https:").startswith("https:"), f"{page}: a card's picture needs a whole address"
+        seen.setdefault(tags["description"], []).append(page)
+    assert [pages for pages in seen.values() if len(pages) > 1] == []
+
+
+def wait_for(browser, script: str):
+    """What a script returns, as soon as that is not false, within ten seconds."""
+    value = browser.execute_async_script(f"""const done = arguments[0], end = Date.now() + 10000;
+        (function look() {{ const value = (() => {{ {script} }})();
+            value || Date.now() > end ? done(value) : setTimeout(look, 50); }})()""")
+    assert value, f"nothing came of: {script}"
+    return value
+
+
+@pytest.mark.parametrize(("words", "page"), [("positional", "03_tokens"), ("missing transpose", "05_multi_head"),
+                                             ("rollout", "glossary")])
+def test_search_finds(site, browser, words, page):
+    visit(browser, f"file://{site}/search.html?q={words.replace(' ', '+')}")
+    found = wait_for(browser, """const results = document.querySelector('#search-results');
+        return /found|finished/i.test(results.textContent) && [...results.querySelectorAll('li a')].map(a => a.href)""")
+    assert any(page in address for address in found[:5]), found
+
+
+def test_code_is_copied_by_mouse_and_by_keyboard(site, browser):
+    """All of the cell's code, and nothing else."""
+    visit(browser, f"file://{site}/notebooks/02_patches.html")
+    browser.execute_script("""window.copied = [];
+        document.addEventListener("copy", (event) => copied.push(event.target.value), true)""")
+    cell = browser.find_elements("css selector", "div.cell_input div.highlight")[1]
+    button, code = cell.find_element("tag name", "button"), cell.find_element("tag name", "pre").text
+    for press in (button.click, lambda: button.send_keys(Keys.ENTER)):
+        press()
+        assert wait_for(browser, "return copied.pop()").strip() == code.strip()
+
+
+def test_button_to_copy_shows_when_the_keyboard_reaches_it(site, browser):
+    visit(browser, f"file://{site}/notebooks/02_patches.html")
+    browser.find_element("tag name", "body").send_keys(Keys.TAB)  # from now on the browser shows where the focus is
+    shown = browser.execute_script("""const button = document.querySelectorAll('button.copybtn')[1];
+        const before = getComputedStyle(button).opacity; button.focus({focusVisible: true});
+        return [before, getComputedStyle(button).opacity]""")
+    assert [float(opacity) for opacity in shown] == [0, 1]
+
+
+class BelowAFolder(SimpleHTTPRequestHandler):
+    """A host such as GitHub Pages: the site lies in /book/, and what is not there is answered with its 404.html."""
+
+    def translate_path(self, path):
+        inside = path.split("?")[0].removeprefix("/book/")
+        return super().translate_path("/" + inside if path.startswith("/book/") else "/nowhere")
+
+    def send_error(self, code, message=None, explain=None):
+        self.server.missed.append(self.path)
+        page = (Path(self.directory) / "404.html").read_bytes()
+        self.send_response(code)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(page)
+
+    def log_message(self, *_):
+        pass  # the test asks the server what was missed
+
+
+@pytest.fixture
+def host(site):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(BelowAFolder, directory=site))
+    server.missed = []
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("page", ["index", "notebooks/07_vision_transformer", "book/notation", "search"])
+def test_site_is_whole_below_a_folder(host, browser, page):
+    visit(browser, f"http://127.0.0.1:{host.server_port}/book/{page}.html")
+    assert wait_for(browser, "return document.querySelector('.bd-main, main h1') && document.readyState === 'complete'")
+    assert host.missed == []
+
+
+@pytest.mark.parametrize("path", ["/book/gone.html", "/book/notebooks/old/03_tokens.html"])
+def test_wrong_address_shows_the_way_at_any_depth(host, browser, path):
+    home = f"http://127.0.0.1:{host.server_port}/book/"
+    visit(browser, f"http://127.0.0.1:{host.server_port}{path}")
+    assert "no page at this address" in browser.find_element("css selector", "h1").text
+    wait_for(browser, "return document.querySelector('base')")
+    found = browser.execute_script("return [...document.querySelectorAll('li a')].map(a => a.href)")
+    assert found == [f"{home}{page}.html" for page in PAGES]
