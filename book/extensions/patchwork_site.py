@@ -71,7 +71,7 @@ def glossary(app: Sphinx) -> dict[str, tuple[str, str, int]]:
 def link_terms(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """In chapters after the one that explains a term, its first use leads to the glossary and shows its definition."""
     number = re.match(r"notebooks/(\d+)", docname)
-    if app.builder.format != "html" or not number:
+    if app.builder.format != "html" or not number or GLOSSARY not in app.env.found_docs:
         return
     terms = {name: place for name, place in glossary(app).items() if place[2] < int(number[1])}
     if not terms:
