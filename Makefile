@@ -33,7 +33,7 @@ test: lint test-code test-notebooks book test-site  ## prove the lot: package, c
 
 test-code: $(VENV)/ready  ## the package, the chapters' code, the exercises' checkers
 	@echo "== package, chapters and exercises"
-	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -q -n 2 --ignore=tests/test_site.py tests
+	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -q -n 2 --ignore=tests/site tests
 
 test-notebooks: $(VENV)/ready  ## every notebook, from an empty folder, with only the built wheel
 	@echo "== notebooks, from an empty folder with the wheel"
@@ -48,7 +48,7 @@ test-notebooks: $(VENV)/ready  ## every notebook, from an empty folder, with onl
 
 test-site: $(VENV)/ready  ## the built site, in a real browser (needs Chromium and its driver)
 	@echo "== the built site"
-	$(RUN)/python -m pytest -q tests/test_site.py
+	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -q -n 2 tests/site
 
 lab: $(VENV)/ready  ## JupyterLab on the chapters
 	$(RUN)/jupyter lab --notebook-dir=notebooks

@@ -2,10 +2,12 @@
 document.addEventListener("DOMContentLoaded", async () => {
   // A control whose name leaves out what it shows: let what it shows be its name.
   document.querySelectorAll(".search-button-field, summary").forEach((control) => control.removeAttribute("aria-label"));
-  document.querySelectorAll(".citation-list").forEach((list) => list.removeAttribute("role")); // holds more than items
+  document.querySelectorAll(".citation-list, .citation").forEach((entry) => entry.removeAttribute("role")); // out of date
   await window.MathJax?.startup?.promise;
   // Formulas that are wider than the page scroll inside themselves; the arrow keys should reach them too.
-  document.querySelectorAll('mjx-container[display="true"]').forEach((formula) => {
+  const reach = () => document.querySelectorAll('mjx-container[display="true"]').forEach((formula) => {
     if (formula.scrollWidth > formula.clientWidth) formula.tabIndex = 0;
   });
+  reach();
+  document.querySelectorAll("details").forEach((folded) => folded.addEventListener("toggle", reach));
 });

@@ -11,34 +11,44 @@ import inspect
 import json
 import sys
 import textwrap
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 from vitlib.checkpoint import write_atomically  # noqa: E402
 
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+FLOOR = next(need.removeprefix("torch>=") for need in PROJECT["dependencies"] if need.startswith("torch>="))
+
+# Plain text, filled in where it says @: the cell has braces of its own.
 SETUP = '''\
 # Setup, the same in every chapter. What is missing, as in Colab, is fetched; nothing that is there is changed.
 REPOSITORY = ""
 BRANCH = "main"
 
+import importlib.util
 import subprocess
 import sys
 from importlib.metadata import version
-from importlib.util import find_spec
 
-if tuple(map(int, version("torch").split(".")[:2])) < (2, 9):
-    raise RuntimeError(f"the book needs PyTorch 2.9 or newer, and this is {version('torch')}; update it first")
-missing = [name for name in ("safetensors", "timm", "tqdm") if find_spec(name) is None]
-if find_spec("vitlib") is None:
+missing = [name for name in ("safetensors", "timm", "tqdm", "vitlib") if importlib.util.find_spec(name) is None]
+torch = version("torch") if importlib.util.find_spec("torch") else "none"
+if torch == "none" or tuple(map(int, torch.split(".")[:2])) < (@FLOOR@):
+    raise RuntimeError(f"the book needs PyTorch @TORCH@ or newer, and here is {torch}; install it first, then restart")
+if "vitlib" in missing:
     if not REPOSITORY:
         raise RuntimeError("vitlib is not installed; run `make lab` in the book's folder, or `pip install` its wheel")
-    missing.append(f"vitlib @ git+https://github.com/{REPOSITORY}@{BRANCH}")
-if missing:
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", *missing], check=True)
-versions = (f"{name} {version(name)}" for name in ("vitlib", "torch", "torchvision"))
-print(f"Python {sys.version.split()[0]}", *versions, sep=", ")
-'''
+    missing[-1] = f"vitlib @ https://github.com/{REPOSITORY}/archive/{BRANCH}.zip"
+if missing:  # --no-deps: numpy and torch stay as they are
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", *missing]
+    if (done := subprocess.run(pip, capture_output=True, text=True)).returncode:
+        raise RuntimeError(f"pip could not install {', '.join(missing)}: {done.stderr.strip()[-500:]}")
+    importlib.invalidate_caches()
+if version("vitlib") != "@VITLIB@":
+    raise RuntimeError(f"this chapter is written for vitlib @VITLIB@, and here is {version('vitlib')}: use its own")
+print(f"Python {sys.version.split()[0]}", *(f"{n} {version(n)}" for n in ("vitlib", "torch", "torchvision")), sep=", ")
+'''.replace("@FLOOR@", FLOOR.replace(".", ", ")).replace("@TORCH@", FLOOR).replace("@VITLIB@", PROJECT["version"])
 
 
 def library_source(name: str) -> str:
