@@ -9,7 +9,7 @@ RECIPE ?= shapes-quick
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help book test test-code test-notebooks test-site lab train bench lint links student clean
+.PHONY: help book test test-code test-notebooks test-site check-links lab train bench lint links student clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ test-notebooks: $(VENV)/ready  ## every notebook, from an empty folder, with onl
 test-site: $(VENV)/ready  ## the built site, in a real browser (needs Chromium and its driver)
 	@echo "== the built site"
 	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -q -n 2 tests/site
+
+check-links: $(VENV)/ready  ## ask every address outside the book whether it answers (needs a network and a built site)
+	$(RUN)/python book/tools/check_links.py
 
 lab: $(VENV)/ready  ## JupyterLab on the chapters
 	$(RUN)/jupyter lab --notebook-dir=notebooks

@@ -11,3 +11,10 @@ document.addEventListener("DOMContentLoaded", async () => {
   reach();
   document.querySelectorAll("details").forEach((folded) => folded.addEventListener("toggle", reach));
 });
+// Paper is white, whatever the screen is.
+let shown = "light";
+window.addEventListener("beforeprint", () => {
+  shown = document.documentElement.dataset.theme;
+  document.documentElement.dataset.theme = "light";
+});
+window.addEventListener("afterprint", () => { document.documentElement.dataset.theme = shown; });

@@ -85,6 +85,12 @@ def test_pages_follow_each_other(site):
             assert Path(other).stem in found, f"{page}: no {kind} page {other}"
 
 
+def test_icons_come_from_the_style_sheet(site):
+    """The theme's script of 1.5 MB draws the same ones."""
+    assert [str(path) for path in html_files(site) if "fontawesome.js" in path.read_text(encoding="utf-8")] == []
+    assert "fa-solid-900.woff2" in (site / "_static" / "styles" / "pydata-sphinx-theme.css").read_text(encoding="utf-8")
+
+
 def test_chapters_link_their_terms_to_the_glossary(site):
     terms = {page: [a for tag, a in parse(site / f"{page}.html").tags if "pw-term" in a.get("class", "")]
              for page in CHAPTERS}
@@ -144,6 +150,48 @@ def test_button_to_copy_shows_when_the_keyboard_reaches_it(site, browser):
         const before = getComputedStyle(button).opacity; button.focus({focusVisible: true});
         return [before, getComputedStyle(button).opacity]""")
     assert [float(opacity) for opacity in shown] == [0, 1]
+
+
+@pytest.mark.parametrize("wide", [
+    '<div class="cell_output docutils container"><div class="output text_html"><table class="dataframe"><tbody><tr>'
+    + "<td>0.123456</td>" * 30 + "</tr></tbody></table></div></div>",
+    '<div class="pst-scrollable-table-container"><table class="table"><tbody><tr>' + "<td>0.123456</td>" * 30
+    + "</tr></tbody></table></div>",
+    '<div class="highlight-ipython3 notranslate"><div class="highlight"><pre>' + "x" * 400 + "</pre></div></div>",
+    '<div class="math notranslate"><mjx-container class="MathJax" jax="SVG" display="true"><svg width="2000">'
+    "</svg></mjx-container></div>",
+], ids=["data frame", "table", "code", "formula"])
+def test_what_is_wide_scrolls_in_its_box(site, browser, wide):
+    visit(browser, f"file://{site}/notebooks/02_patches.html", 375)
+    page, boxes = browser.execute_script("""const section = document.querySelector("article section");
+        section.insertAdjacentHTML("afterbegin", arguments[0]);
+        const all = [section.firstElementChild, ...section.firstElementChild.querySelectorAll("*")];
+        return [document.documentElement.scrollWidth, all.filter(e => e.scrollWidth > e.clientWidth + 50
+            && ["auto", "scroll"].includes(getComputedStyle(e).overflowX)).length]""", wide)
+    assert page <= 375
+    assert boxes == 1, "nothing scrolls, so a part of it cannot be seen"
+
+
+def test_printed_page_is_light_and_whole(site, browser):
+    """On A4 paper: dark letters on white, no menus, nothing cut off, nothing that is folded."""
+    visit(browser, f"file://{site}/notebooks/04_attention.html", 794, "dark")
+    browser.execute_script("dispatchEvent(new Event('beforeprint'))")
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        ink, cut, seen = browser.execute_script("""
+            const article = document.querySelector("article.bd-article");
+            const all = (selector) => [...document.querySelectorAll(selector)];
+            return [getComputedStyle(article).color.match(/\\d+/g).map(Number),
+                    all("article pre").filter(p => p.scrollWidth > p.clientWidth + 1).map(p => p.textContent),
+                    all(".bd-sidebar, .bd-header-article, .copybtn, article details").filter(e => e.checkVisibility())
+                        .map(e => e.className || e.tagName)]""")
+        assert max(ink) < 90, f"letters are {ink}"
+        assert cut == []
+        assert seen == []
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    browser.execute_script("dispatchEvent(new Event('afterprint'))")
+    assert browser.execute_script("return document.documentElement.dataset.theme") == "dark"
 
 
 class BelowAFolder(SimpleHTTPRequestHandler):
