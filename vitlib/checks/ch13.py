@@ -73,7 +73,7 @@ def exercise_3(paired_interval):
 @exercise
 def exercise_4(smooth):
     pictures = torch.zeros(2, 4, 5)
-    pictures[0, 0, 0], pictures[1, 2, 3] = 4.0, 9.0
+    pictures[0, 0, 0], pictures[0, 0, 1], pictures[1, 2, 3] = 4.0, 2.0, 9.0
     out = smooth(pictures)
     if out.shape != pictures.shape:
         return wrong(f"The result should keep the shape (2, 4, 5), got {tuple(out.shape)}.")
