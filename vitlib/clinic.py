@@ -50,7 +50,7 @@ class OverTheBatch(OpenAttention):
         return super().merge(y).transpose(0, 1)
 
 
-class Unturned(OpenAttention):
+class UnturnedHeads(OpenAttention):
     """Merges the heads without the transpose back: an output mixes h tokens of one head. Built in chapter 14."""
 
     def merge(self, y: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ class OneMatrix(OpenAttention):
         return parts.reshape(B, N, self.heads, 3, -1).permute(3, 0, 2, 1, 4)  # (3, B, h, N, d)
 
 
-class AddedTwice(EncoderBlock):
+class TwiceAdded(EncoderBlock):
     """Adds x twice and normalises three times, with none of it before attention. Built in chapter 14."""
 
     def forward(self, x: Tensor, need_weights: bool = False, queries: int | None = None) -> Tensor:
@@ -183,10 +183,10 @@ PART2, SHAIK, TINTN, PULFER, PYTORCH = "ViT tutorial, part 2", "Shaik 2023", "ti
 FIXED_RATE = {"lr": 1e-2, "schedule": "constant", "warmup": 0.0, "clip": 0.0}
 PATIENTS = {
     "batch": Patient("attention over the batch axis", PYTORCH, become(OverTheBatch, "attn")),
-    "heads": Patient("heads merged without the transpose", SHAIK, become(Unturned, "attn")),
+    "heads": Patient("heads merged without the transpose", SHAIK, become(UnturnedHeads, "attn")),
     "scale": Patient("scores divided by √D", PART2, become(FlatScale, "attn")),
     "matrix": Patient("one d×d matrix for all heads", PART2, one_matrix),
-    "twice": Patient("x added twice, three norms", PART2, become(AddedTwice)),
+    "twice": Patient("x added twice, three norms", PART2, become(TwiceAdded)),
     "stream": Patient("the norm written over the stream", SHAIK, become(NormInTheStream)),
     "one norm": Patient("one LayerNorm for both halves", PYTORCH, one_norm),
     "last norm": Patient("no norm after the last block", TINTN, no_final_norm),
