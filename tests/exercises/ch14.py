@@ -2,8 +2,8 @@
 
 LAYERS = "def faulty_layers(ours, theirs, x):\n    "
 LOOP = "found = []\n    for n, (our, their) in enumerate(zip(ours, theirs)):\n        y = their(x)\n        "
-PAIRED = "def paired_interval(well, ill, t):\n    d = [100 * (a - b) for a, b in zip(well, ill)]\n    "
-PSTDEV = "(sum((x - mean(d)) ** 2 for x in d) / len(d)) ** 0.5"
+FLIP = ("from itertools import product\n\ndef flip_test(d):\n    seen = abs(sum(d))\n"
+        "    sums = [sum(a * b for a, b in zip(c, d)) for c in product((1, -1), repeat=len(d))]\n    ")
 
 WRONG = {
     "14.1": {
@@ -26,13 +26,15 @@ WRONG = {
         "one number": (LAYERS + "return 1", "Return a list"),
     },
     "14.3": {
-        "unpaired": ("def paired_interval(well, ill, t):\n    half = 100 * t * ((stdev(well) ** 2 + stdev(ill) ** 2) / len(well)) ** 0.5\n"
-                     "    middle = 100 * (mean(well) - mean(ill))\n    return middle - half, middle + half", "within each seed"),
-        "no root of n": (PAIRED + "return mean(d) - t * stdev(d), mean(d) + t * stdev(d)", "surer by"),
-        "no t": (PAIRED + "half = stdev(d) / len(d) ** 0.5\n    return mean(d) - half, mean(d) + half", "multiply it by t"),
-        "n": (PAIRED + f"half = t * {PSTDEV} / len(d) ** 0.5\n    return mean(d) - half, mean(d) + half", "n − 1"),
-        "shares": (PAIRED + "half = t * stdev(d) / len(d) ** 0.5\n    return (mean(d) - half) / 100, (mean(d) + half) / 100", "in shares"),
-        "sign": (PAIRED + "half = t * stdev(d) / len(d) ** 0.5\n    return -mean(d) - half, -mean(d) + half", "sign"),
+        "one side": (FLIP + "return sum(s >= seen for s in sums) / len(sums)", "one side only"),
+        "ties left out": (FLIP + "return sum(abs(s) > seen for s in sums) / len(sums)", "ties"),
+        "count": (FLIP + "return sum(abs(s) >= seen for s in sums)", "That is a count"),
+        "observed left out": (FLIP + "return (sum(abs(s) >= seen for s in sums) - 1) / len(sums)", "one of the choices"),
+        "order": ("from itertools import permutations\n\ndef flip_test(d):\n    every = [sum(p) for p in permutations(d)]\n"
+                  "    return sum(abs(s) >= sum(d) for s in every) / len(every)", "Flip signs"),
+        "signs only": ("from itertools import product\n\ndef flip_test(d):\n    plus = abs(sum(1 if x > 0 else -1 for x in d))\n"
+                       "    every = [abs(sum(c)) for c in product((1, -1), repeat=len(d))]\n    return sum(s >= plus for s in every) / len(every)",
+                       "number of plus signs"),
     },
     "14.4": {
         "no square": ("seeds_needed = 5", "the square"),

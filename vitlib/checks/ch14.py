@@ -63,30 +63,25 @@ def exercise_2(faulty_layers):
 
 
 @exercise
-def exercise_3(paired_interval):
-    well, ill, t = [0.50, 0.60, 0.55, 0.65], [0.49, 0.57, 0.53, 0.61], 3.0  # differences 1, 3, 2, 4 points
-    out = tuple(float(value) for value in paired_interval(well, ill, t))
-    if len(out) != 2:
-        return wrong("Return two numbers: the lower end and the upper end.")
-    middle, half = (out[0] + out[1]) / 2, (out[1] - out[0]) / 2
-    s = math.sqrt(5 / 3)
-    if abs(middle) > 1e-9 and abs(abs(middle) - 0.025) < 1e-6:
-        return wrong("The ends are in shares; points are a hundred times that.")
-    if half < 0:
-        return wrong("The ends are swapped: the lower one comes first.")
-    if abs(middle + 2.5) < 1e-6:
-        return wrong("The sign is reversed: healthy minus patient, so that a cost is positive.")
-    if abs(half - t * s) < 1e-6:
-        return wrong("That is t times the deviation of one difference; the mean of n is surer by √n.")
-    if abs(half - s / 2) < 1e-6:
-        return wrong("That is one standard error; multiply it by t.")
-    if abs(half - t * math.sqrt(5 / 4) / 2) < 1e-6:
-        return wrong("The deviation divides by n; with so few seeds it must be n − 1 (statistics.stdev).")
-    if half > t * s / 2 + 0.5:
-        return wrong("Too wide: the seeds' own ups and downs are still in it. Subtract within each seed first, then take the deviation.")
-    if abs(middle - 2.5) > 1e-6 or abs(half - t * s / 2) > 1e-6:
-        return wrong(f"For differences of 1, 3, 2 and 4 points and t = 3 the interval is 2.5 ± 1.94; you have {middle:.2f} ± {half:.2f}.")
-    return right("2.5 ± 1.94 points.")
+def exercise_3(flip_test):
+    value = float(flip_test([1.0, 3.0, 2.0, 4.0, -1.0]))  # sums of 9 or more: 11 once, 9 twice, and their mirror images
+    if value > 1 or abs(value - 6) < 1e-9:
+        return wrong("That is a count; divide by the number of choices, 2 to the power of n.")
+    if abs(value - 3 / 32) < 1e-9:
+        return wrong("That counts one side only; a mean as far below zero would have surprised you as much.")
+    if abs(value - 2 / 32) < 1e-9:
+        return wrong("A choice that ties with the observed mean counts too: at least as far. Mind the rounding of sums.")
+    if abs(value - 12 / 32) < 1e-9:
+        return wrong("That looks at the number of plus signs; here the sizes count as well: compare means.")
+    if abs(value - 4 / 32) < 1e-9 or abs(value - 5 / 32) < 1e-9:
+        return wrong("The observed signs are one of the choices and count as well.")
+    if abs(value - 1) < 1e-9:
+        return wrong("Every choice counted: the order was shuffled, or the sizes' signs were left as they are. Flip signs, then add.")
+    if abs(value - 6 / 32) > 1e-9:
+        return wrong(f"For differences of 1, 3, 2, 4 and -1 six of 32 choices reach the observed mean; you have {value:.4g}.")
+    if abs(float(flip_test([0.1] * 3)) - 2 / 8) > 1e-9:
+        return wrong("For three equal differences, two of eight choices tie with the observed mean; is 32 written into the code, or a sum rounded?")
+    return right("6 of 32.")
 
 
 @exercise
