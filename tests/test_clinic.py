@@ -114,6 +114,30 @@ def test_the_faults_do_what_their_names_say(model, images):
     assert all(torch.allclose(p.grad, 0.03 * p.detach()) for p in adam.parameters())
 
 
+def test_the_blocks_and_codes_are_wrong_in_the_way_that_they_say(model, images):
+    x, block = model.embed(images), model.blocks[0].eval()
+    stream, twice = (plant(name, model, TrainConfig())[0].eval().blocks[0] for name in ("stream", "twice"))
+    y = block.norm1(x) + block.attn(block.norm1(x))
+    y = block.norm2(y) + block.mlp(block.norm2(y))
+    assert torch.allclose(stream(x), y, atol=1e-6)
+    y = block.norm1(x + F.layer_norm(x + block.attn(x), (48,)))
+    assert torch.allclose(twice(x), block.norm2(y + block.mlp(y)), atol=1e-6)
+    torch.manual_seed(0)
+    loud = plant("loud", ViT(ViTConfig()), TrainConfig())[0]
+    assert 0.95 < loud.pos_embed.std() < 1.05 and 0.7 < loud.cls_token.std() < 1.3
+    norms = plant("one norm", model, TrainConfig())[0].blocks
+    assert all(b.norm1 is b.norm2 for b in norms) and norms[0].norm1 is not norms[1].norm1
+    silent = plant("dropout", model, TrainConfig())[0]
+    assert {m.p for m in silent.modules() if isinstance(m, torch.nn.Dropout)} == {0.1}
+
+
+def test_the_training_is_wrong_in_the_way_that_it_says(model):
+    for name, decay, betas in (("rate", 0.01, (0.9, 0.98)), ("adam", 0.0, (0.9, 0.999))):
+        c = plant(name, model, TrainConfig())[1]
+        assert (c.lr, c.schedule, c.warmup, c.clip) == (0.01, "constant", 0.0, 0.0)
+        assert (c.weight_decay, c.betas) == (decay, betas)
+
+
 def test_a_patient_gives_its_attention_weights_where_it_is_an_attention(model, images):
     healthy = model.attention_maps(images)
     assert torch.allclose(plant("heads", model, TrainConfig())[0].attention_maps(images)[0], healthy[0], atol=1e-6)
