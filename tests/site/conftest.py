@@ -35,6 +35,6 @@ def browser():
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options, Service(programs["chromedriver"]))
-    driver.set_script_timeout(60)
+    driver.set_script_timeout(180)  # on a machine that is busy, axe takes a minute
     yield driver
     driver.quit()
