@@ -9,7 +9,8 @@ RECIPE ?= shapes-quick
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help book test test-code test-notebooks test-site check-links lab train bench lint links student clean
+.PHONY: help setup book pdf test test-code test-notebooks test-site check-links corners lab train bench lint lint-workflows links \
+  edition pages student clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -22,11 +23,16 @@ $(VENV)/ready: requirements.txt pyproject.toml
 	$(RUN)/python -m pip install --quiet -r requirements.txt -e '.[dev]'
 	@touch $@
 
+setup: $(VENV)/ready  ## only make the environment, .venv
+
 book: $(VENV)/ready  ## execute all chapters and write _build/html/index.html
 	@echo "== executing every chapter; a few minutes on two cores"
 	rm -rf _build/html _build/.doctrees
 	BOOK_STATIC=1 $(RUN)/jupyter-book build . --all -W -n --keep-going
 	@echo "== open $(CURDIR)/_build/html/index.html"
+
+pdf: $(VENV)/ready  ## the book as one PDF, from the last `make book`: _build/patchwork.pdf
+	$(RUN)/python book/tools/pdf.py
 
 test: lint test-code test-notebooks book test-site  ## prove the lot: package, chapters, notebooks, site
 	@echo "== all tests passed"
@@ -53,6 +59,9 @@ test-site: $(VENV)/ready  ## the built site, in a real browser (needs Chromium a
 check-links: $(VENV)/ready  ## ask every address outside the book whether it answers (needs a network and a built site)
 	$(RUN)/python book/tools/check_links.py
 
+corners: $(VENV)/ready  ## every notebook with the oldest and newest PyTorch: make corners PYTHON=python3.13 TORCH=oldest
+	$(RUN)/python book/tools/corners.py --python $(PYTHON) $(foreach which,$(or $(TORCH),oldest newest),--torch $(which))
+
 lab: $(VENV)/ready  ## JupyterLab on the chapters
 	$(RUN)/jupyter lab --notebook-dir=notebooks
 
@@ -63,12 +72,22 @@ bench: $(VENV)/ready  ## images per second beside the tutorials and other librar
 	$(RUN)/python -m pip install --quiet -e '.[bench]'
 	$(RUN)/python book/tools/bench.py
 
-lint: $(VENV)/ready  ## style of the code, and notebooks as they should be committed
+lint: lint-workflows  ## style of the code, notebooks as they should be committed, the workflows
 	$(RUN)/ruff check .
 	$(RUN)/python book/tools/notebooks.py --check
 
-links: $(VENV)/ready  ## set the repository's address everywhere: make links REPO=owner/name BRANCH=main
-	$(RUN)/python book/tools/links.py $(REPO) --branch $(or $(BRANCH),main)
+lint-workflows: $(VENV)/ready  ## the GitHub workflows: pinned actions, least permissions, no injection
+	$(RUN)/zizmor --offline --quiet --strict-collection --persona pedantic .github
+	@if command -v actionlint >/dev/null; then actionlint; else echo "actionlint is not installed, so the workflows' syntax is only read by zizmor"; fi
+
+links: $(VENV)/ready  ## set the book's address: make links REPO=owner/name, and BRANCH=… or TAG=…; CLEAR=1 takes it out
+	$(RUN)/python book/tools/links.py $(if $(CLEAR),--clear,'$(REPO)' $(if $(TAG),--tag '$(TAG)',--branch '$(or $(BRANCH),main)'))
+
+edition: pdf  ## the built site as a dated zip, and the PDF, in dist: make edition TAG=v1.0
+	$(RUN)/python book/tools/editions.py pack '$(TAG)'
+
+pages: $(VENV)/ready  ## the site to publish, in _build/pages: this edition, and below archive/ all zips in dist/archive
+	$(RUN)/python book/tools/editions.py pages
 
 student: $(VENV)/ready  ## the chapters without solutions, in _build/student
 	$(RUN)/python book/tools/student.py

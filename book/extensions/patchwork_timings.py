@@ -39,7 +39,7 @@ def fill(app, docname: str, source: list[str]) -> None:
     if docname == "book/timings":
         for mark, write in (("<!-- this build -->", this_build), ("<!-- corners -->", corners)):
             if mark not in source[0]:
-                raise ValueError(f"book/timings.md has no {mark}, where book/tools/timings.py writes a table")
+                raise ValueError(f"book/timings.md has no {mark}, where patchwork_timings.py writes a table")
             source[0] = source[0].replace(mark, write())
 
 
