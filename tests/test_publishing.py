@@ -18,9 +18,9 @@ TARGETS = set(re.findall(r"(?m)^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(
 
 
 def load(name: str):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "book" / "tools" / f"{name}.py")
+    spec = importlib.util.spec_from_file_location(Path(name).name, ROOT / "book" / "tools" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
+    sys.modules[module.__name__] = module
     spec.loader.exec_module(module)
     return module
 
@@ -148,3 +148,19 @@ def test_corners_are_read_from_the_promise(tmp_path):
                       '<testcase classname="02_patches" name="02_patches::Cell 3"><failure/></testcase>'
                       '</testsuite></testsuites>')
     assert corners.results(report) == {"01_images": [], "02_patches": ["02_patches::Cell 3"]}
+
+
+def test_the_page_of_timings_is_filled():
+    timings = load("../extensions/patchwork_timings")
+    page = [(ROOT / "book" / "timings.md").read_text()]
+    timings.fill(None, "book/timings", page)
+    assert "<!--" not in page[0]
+    assert f"| torch | {version('torch')} |" in page[0]
+    rows = json.loads((ROOT / "book" / "corners.json").read_text())["corners"]
+    assert rows
+    for row in rows:
+        assert row["passed"] == row["notebooks"], f"{row['python']} with {row['torch']}: {row['failed']}"
+        line = next(line for line in page[0].splitlines() if f"| {row['python']} | {row['torch']} |" in line)
+        assert line.endswith(f"| {row['passed']} of {row['notebooks']} |")
+    with pytest.raises(ValueError, match="has no <!-- this build -->"):
+        timings.fill(None, "book/timings", ["no marks"])
