@@ -14,8 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
+from screens import open_browser
 
 ROOT = Path(__file__).resolve().parents[2]
 LEFT_OUT = "book/timings"  # times of the build, which this one does not run
@@ -79,14 +78,7 @@ def join_pages(folder: Path) -> Path:
 
 def print_page(page: Path) -> bytes:
     """The page as PDF, with page numbers, an outline, and links that work."""
-    programs = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
-    if not all(programs.values()):
-        raise SystemExit(f"browser or driver missing: {programs}; on Debian: apt install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = programs["chromium"]
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    driver = webdriver.Chrome(options, Service(programs["chromedriver"]))
+    driver = open_browser()
     try:
         driver.set_script_timeout(300)
         driver.get(page.as_uri())
