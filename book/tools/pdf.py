@@ -64,6 +64,9 @@ def join_pages(folder: Path) -> Path:
     (folder / "_config.yml").write_text(config)
     rows = (ROOT / "_toc.yml").read_text().splitlines(keepends=True)
     (folder / "_toc.yml").write_text("".join(row for row in rows if LEFT_OUT not in row))
+    for path in (folder / "book").glob("*.md"):  # what led to the page left out is plain text
+        link = rf"\[([^]]+)\]\({Path(LEFT_OUT).name}\.md[^)]*\)"
+        path.write_text(re.sub(link, r"\1", path.read_text(encoding="utf-8")), encoding="utf-8")
     command = [Path(sys.executable).with_name("jupyter-book"), "build", folder, "--builder", "singlehtml", "-W", "-n",
                "--keep-going"]
     done = subprocess.run(command, capture_output=True, text=True)
