@@ -29,8 +29,8 @@ def this_build() -> str:
 def corners() -> str:
     """The record of book/tools/corners.py."""
     rows = json.loads((ROOT / "book" / "corners.json").read_text(encoding="utf-8"))["corners"]
-    keys = ("python", "torch", "torchvision", "numpy", "date")
-    return table(["Python", "PyTorch", "torchvision", "NumPy", "Tried on", "Notebooks that ran"],
+    keys = ("python", "torch", "torchvision", "numpy", "date", "commit")
+    return table(["Python", "PyTorch", "torchvision", "NumPy", "Tried on", "Commit", "Notebooks that ran"],
                  [[*(row[key] for key in keys), f"{row['passed']} of {row['notebooks']}"] for row in rows])
 
 

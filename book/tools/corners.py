@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tomllib
 import xml.etree.ElementTree as ElementTree
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -47,10 +48,12 @@ def torch_wanted(which: str) -> str:
 
 
 def commit() -> str:
+    """The commit that is tried; "-dirty" where a file other than the record differs from it."""
     if not shutil.which("git"):
         return "unknown"
-    told = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
-    return told.stdout.strip() or "unknown"
+    ask = partial(subprocess.run, cwd=ROOT, capture_output=True, text=True)
+    changed = ask(["git", "status", "--porcelain", "--untracked-files=no", "--", ".", ":!book/corners.json"]).stdout
+    return (ask(["git", "describe", "--always"]).stdout.strip() or "unknown") + ("-dirty" if changed else "")
 
 
 def results(report: Path) -> dict[str, list[str]]:
