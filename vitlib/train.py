@@ -16,6 +16,7 @@ from .augment import cutmix, mixup, random_augment, random_crop, random_erase, r
 from .checkpoint import load_checkpoint, restore, save_checkpoint, snapshot
 from .data import ImageSet, normalise
 from .optim import finite_or_stop, learning_rate, make_optimizers, set_rate
+from .parallel import connect, processes, rank, share, summed
 
 
 @dataclass(frozen=True)
@@ -68,14 +69,16 @@ class TrainConfig:
 def batches(data: ImageSet, config: TrainConfig, epoch: int, g: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
     """One epoch in random order: augmented, normalised images (B, C, H, W) and targets (B, K).
 
-    Images that do not fill a last batch wait for the next epoch's order. Built in chapter 8.
+    Images that do not fill a last batch wait for the next epoch's order. Of several processes, each draws the
+    same batches and keeps its share. Built in chapter 8.
     """
     order = torch.randperm(len(data), generator=g, device=g.device)
     size = min(config.batch_size, len(data))
     for chosen in order[: len(order) // size * size].split(size):
         images, labels = data.images[chosen], data.labels[chosen]
         targets = F.one_hot(labels, len(data.classes)).float()
-        yield augment_batch(images, targets, config, config.is_calm(epoch), g)
+        images, targets = augment_batch(images, targets, config, config.is_calm(epoch), g)
+        yield share(images), share(targets)
 
 
 def augment_batch(images: Tensor, targets: Tensor, config: TrainConfig, calm: bool,
@@ -107,8 +110,9 @@ def train_one_epoch(model: nn.Module, data: ImageSet, optimizers: list, config: 
                     g: torch.Generator, average: nn.Module | None = None) -> dict:
     """One pass over the data; returns the mean loss and accuracy on the augmented batches. Built in chapter 8."""
     model.train()
-    if hasattr(model, "patch_drop"):
-        model.patch_drop.rate = 0.0 if config.is_calm(epoch) else model.config.patch_drop
+    inner = getattr(model, "module", model)  # DistributedDataParallel wraps it
+    if hasattr(inner, "patch_drop"):
+        inner.patch_drop.rate = 0.0 if config.is_calm(epoch) else inner.config.patch_drop
     steps = max(1, len(data) // config.batch_size)
     total, loss_sum, correct, seen = steps * config.epochs, 0.0, 0.0, 0
     bar = tqdm(batches(data, config, epoch, g), f"epoch {epoch + 1}", steps, leave=False, disable=quiet())
@@ -133,7 +137,8 @@ def train_one_epoch(model: nn.Module, data: ImageSet, optimizers: list, config: 
         correct += (logits.argmax(1) == targets.argmax(1)).sum()
         seen += len(images)
     finite_or_stop(sum(p.detach().sum() for p in model.parameters()), step)  # the last update counts too
-    return {"train_loss": float(loss_sum) / seen, "train_accuracy": float(correct) / seen}
+    loss_sum, correct, seen = summed(loss_sum, correct, seen)
+    return {"train_loss": loss_sum / seen, "train_accuracy": correct / seen}
 
 
 @torch.no_grad()
@@ -167,6 +172,9 @@ def fit(model: nn.Module, train: ImageSet, config: TrainConfig, validation: Imag
                          f"build the model with classes={len(train.classes)}")
     if resume and checkpoint is None:
         raise ValueError("resume=True needs the path of the checkpoint to go on from: checkpoint=…")
+    if config.batch_size % processes():
+        raise ValueError(f"{processes()} processes cannot share a batch of {config.batch_size} equally; "
+                         "choose a batch_size that is a multiple")
     device = torch.device(device)
     model, train = model.to(device), on_device(train, device)
     validation = on_device(validation, device) if validation is not None else None
@@ -178,8 +186,11 @@ def fit(model: nn.Module, train: ImageSet, config: TrainConfig, validation: Imag
     history = []
     if resume:
         history = restore(load_checkpoint(checkpoint), config, model, optimizers, average, g)
-    runner = warm_up(model, train, config, device) if config.compile else model
+    runner = connect(model)
+    runner = warm_up(runner, train, config, device) if config.compile else runner
     for epoch in range(len(history), config.epochs):
+        if rank():  # number 0 goes on with its own draws, as if it were alone
+            torch.manual_seed(config.seed + 1000 * epoch + rank())
         start = time.perf_counter()
         metrics = train_one_epoch(runner, train, optimizers, config, epoch, g, average)
         seconds = time.perf_counter() - start  # the training alone: neither evaluation nor saving
@@ -187,6 +198,8 @@ def fit(model: nn.Module, train: ImageSet, config: TrainConfig, validation: Imag
             scores = evaluate(average.module if average else model, validation)
             metrics |= {f"validation_{name}": value for name, value in scores.items()}
         history.append({"epoch": epoch + 1, **metrics, "seconds": round(seconds, 3)})
+        if rank():
+            continue
         print("  ".join(f"{name} {value:.4g}" for name, value in history[-1].items()), flush=True)
         if checkpoint:
             save_checkpoint(checkpoint, snapshot(config, model, optimizers, average, g, history))
@@ -215,8 +228,8 @@ def on_device(data: ImageSet, device: torch.device) -> ImageSet:
 
 
 def quiet() -> bool:
-    """No progress bar where nobody can see it move: neither a terminal nor a notebook."""
-    return not (sys.stderr.isatty() or "ipykernel" in sys.modules)
+    """No progress bar where nobody can see it move: neither a terminal nor a notebook, or not the first process."""
+    return rank() > 0 or not (sys.stderr.isatty() or "ipykernel" in sys.modules)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .encoder import EncoderBlock
-from .patches import PatchEmbed
+from .patches import STEMS
 from .positions import sincos_2d
 
 
@@ -26,6 +26,7 @@ class ViTConfig:
     heads: int = 4  # h
     mlp_ratio: float = 4.0  # M = mlp_ratio · D
     pool: str = "cls"  # "cls" reads the class token, "mean" averages the patches
+    stem: str = "patch"  # "patch" cuts once, "conv" is a stack of small convolutions
     positions: str = "learned"  # "learned", "sincos" (fixed, 2-D) or "none"
     qkv_bias: bool = True
     dropout: float = 0.0
@@ -34,7 +35,8 @@ class ViTConfig:
     registers: int = 0  # R, spare tokens that no one reads at the end
 
     def __post_init__(self) -> None:
-        for name, known in (("pool", ("cls", "mean")), ("positions", ("learned", "sincos", "none"))):
+        for name, known in (("stem", tuple(STEMS)), ("pool", ("cls", "mean")),
+                            ("positions", ("learned", "sincos", "none"))):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}={getattr(self, name)!r} is not one of {', '.join(known)}")
         for name in ("image_size", "patch_size", "channels", "classes", "dim", "depth", "heads", "mlp_ratio"):
@@ -81,7 +83,7 @@ class ViT(nn.Module):
     def __init__(self, config: ViTConfig):
         super().__init__()
         c = self.config = config
-        self.patch_embed = PatchEmbed(c.image_size, c.patch_size, c.channels, c.dim)
+        self.patch_embed = STEMS[c.stem](c.image_size, c.patch_size, c.channels, c.dim)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, c.dim)) if c.pool == "cls" else None
         self.reg_token = nn.Parameter(torch.zeros(1, c.registers, c.dim)) if c.registers else None
         self.prefix = int(c.pool == "cls") + c.registers  # tokens that stand before the patches

@@ -107,7 +107,8 @@ def tidy(page: str) -> str:
     first = VIEWPORT.search(page)
     if first:
         page = page[:first.end()] + VIEWPORT.sub("", page[first.end():])
-    page = page.replace("<td><p>✅</p></td>", "<td><p>ran</p></td>").replace("<td><p>❌</p></td>", "<td><p>failed</p></td>")
+    for sign, word in (("✅", "ran"), ("❌", "failed")):  # the table of timings
+        page = page.replace(f"<td><p>{sign}</p></td>", f"<td><p>{word}</p></td>")
     page = re.sub(r'<i class="([^"]*\bfa-)', r'<i aria-hidden="true" class="\1', page)
     sidebar = '<div id="pst-primary-sidebar"'
     return page.replace(sidebar, f'{sidebar} role="complementary" aria-label="Book"')
