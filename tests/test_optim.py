@@ -22,6 +22,14 @@ def test_the_schedule_at_its_first_warm_and_last_steps():
     assert learning_rate(99, 100, 2.0, 10, "constant") == 2
 
 
+def test_a_schedule_in_steps_drops_where_it_is_told_to():
+    rates = [learning_rate(step, 100, 2.0, 10, "steps", drops=(0.4, 0.8), factor=0.5) for step in range(100)]
+    assert rates[9] == rates[10] == rates[39] == 2
+    assert rates[40] == rates[79] == 1
+    assert rates[80] == rates[99] == 0.5
+    assert learning_rate(99, 100, 2.0, 10, "steps") == 2
+
+
 def test_the_schedule_climbs_then_falls_and_never_reaches_zero():
     for shape in ("cosine", "linear"):
         rates = torch.tensor([learning_rate(step, 50, 1.0, 5, shape) for step in range(50)])

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from vitlib.patches import PatchEmbed, patchify, unpatchify
+from vitlib.patches import ConvStem, PatchEmbed, patchify, unpatchify
 
 SIZES = [(1, 3, 32, 32, 4), (2, 1, 6, 9, 3), (3, 5, 4, 8, 2), (2, 3, 5, 7, 1), (2, 2, 4, 4, 4)]
 
@@ -71,3 +71,23 @@ def test_patch_embed_names_a_patch_that_does_not_divide(P):
 def test_patch_embed_names_images_that_do_not_fit(shape):
     with pytest.raises(ValueError, match=rf"\(B, 3, 8, 8\), got \({shape[0]}, {shape[1]}.*resize"):
         PatchEmbed(8, 4, 3, 16)(torch.zeros(shape))
+
+
+def test_a_stem_gives_tokens_where_patches_would_be_and_neighbours_share_pixels():
+    stem = ConvStem(32, 4, 3, 24).eval()
+    x = torch.randn(2, 3, 32, 32)
+    assert stem(x).shape == PatchEmbed(32, 4, 3, 24)(x).shape == (2, 64, 24)
+    assert stem.num_patches == 64
+    changed = x.clone()
+    changed[:, :, 11, 11] += 1  # the last pixel of the patch in row 2, column 2
+    moved = ((stem(changed) - stem(x)).abs().amax(dim=(0, 2)) > 1e-6).reshape(8, 8).nonzero()
+    assert moved.tolist() == [[2, 2], [2, 3], [3, 2], [3, 3]]  # the patches below and to the right see it too
+
+
+def test_a_stem_needs_a_patch_size_that_is_a_power_of_two():
+    with pytest.raises(ValueError, match="power of 2, got 6"):
+        ConvStem(36, 6, 3, 24)
+    with pytest.raises(ValueError, match="does not divide"):
+        ConvStem(32, 5, 3, 24)
+    with pytest.raises(ValueError, match="reads images of shape"):
+        ConvStem(32, 4, 3, 24)(torch.randn(2, 3, 16, 16))

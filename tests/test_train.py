@@ -62,7 +62,9 @@ MUON, MIXED = {"optimizer": "muon"}, {"augment": 1.0, "mixup": 1.0}
 CHANGES = {  # field: (another value, what else must be on for it to matter)
     "epochs": (3, {}), "batch_size": (12, {}), "optimizer": ("muon", {}), "lr": (1e-3, {}), "weight_decay": (0.5, {}),
     "betas": ((0.5, 0.9), {}), "muon_lr": (0.2, MUON), "muon_decay": (0.9, MUON), "warmup": (0.5, {}),
-    "schedule": ("cosine", {}), "clip": (0.01, {}), "label_smoothing": (0.2, {}), "crop": (2, {}), "flip": (True, {}),
+    "schedule": ("cosine", {}), "drops": ((0.5,), {"schedule": "steps"}),
+    "drop_factor": (0.5, {"schedule": "steps", "drops": (0.5,)}), "clip": (0.01, {}), "label_smoothing": (0.2, {}),
+    "crop": (2, {}), "flip": (True, {}),
     "augment": (0.5, {}), "erase": (1.0, {}), "mixup": (1.0, {}), "cutmix": (1.0, {}),
     "calm": (0.5, MIXED), "ema": (0.5, {}), "precision": ("bf16", {}), "seed": (5, {})}
 WITHOUT_EFFECT = {"compile": "faster steps, the same results up to rounding"}

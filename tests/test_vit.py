@@ -114,8 +114,8 @@ def test_drop_path_grows_with_depth():
     assert [block.drop_path.rate for block in model.blocks] == pytest.approx([0, 0.2, 0.4])
 
 
-CHANGES = {"image_size": 16, "patch_size": 2, "channels": 1, "classes": 4, "dim": 8, "depth": 3, "heads": 4,
-           "mlp_ratio": 2.0, "pool": "mean", "positions": "none", "qkv_bias": False, "dropout": 0.2,
+CHANGES = {"image_size": 16, "patch_size": 2, "stem": "conv", "channels": 1, "classes": 4, "dim": 8, "depth": 3,
+           "heads": 4, "mlp_ratio": 2.0, "pool": "mean", "positions": "none", "qkv_bias": False, "dropout": 0.2,
            "drop_path": 0.5, "patch_drop": 0.5, "registers": 2}
 
 

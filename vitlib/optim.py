@@ -8,15 +8,17 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Muon, Optimizer
 
 
-def learning_rate(step: int, total: int, peak: float = 1.0, warmup: int = 0, shape: str = "cosine") -> float:
+def learning_rate(step: int, total: int, peak: float = 1.0, warmup: int = 0, shape: str = "cosine",
+                  drops: tuple[float, ...] = (), factor: float = 0.1) -> float:
     """The rate at `step` of `total`: a straight climb over `warmup` steps to `peak`, then the way down.
 
-    The first step already learns (peak / warmup), the last one nearly not. `shape` is "cosine", "linear" or
-    "constant". Raises ValueError for another shape or a step outside 0…total-1.
+    The first step already learns (peak / warmup), the last one nearly not. `shape` is "cosine", "linear",
+    "constant", or "steps": then the rate is multiplied by `factor` at each of the `drops`, shares of all steps.
+    Raises ValueError for another shape or a step outside 0…total-1.
     Source: Loshchilov and Hutter 2017 (cosine). Built in chapter 8.
     """
-    if shape not in ("cosine", "linear", "constant"):
-        raise ValueError(f"shape {shape!r} is not cosine, linear or constant")
+    if shape not in ("cosine", "linear", "constant", "steps"):
+        raise ValueError(f"shape {shape!r} is not cosine, linear, constant or steps")
     if not 0 <= step < total:
         raise ValueError(f"step {step} is outside the schedule's 0…{total - 1}")
     if step < warmup:
@@ -24,6 +26,8 @@ def learning_rate(step: int, total: int, peak: float = 1.0, warmup: int = 0, sha
     done = (step - warmup) / max(1, total - warmup)  # share of the way down, from 0 to just under 1
     if shape == "constant":
         return peak
+    if shape == "steps":
+        return peak * factor ** sum(step >= drop * total for drop in drops)
     return peak * (1 - done if shape == "linear" else (1 + math.cos(math.pi * done)) / 2)
 
 

@@ -79,7 +79,7 @@ class ConvStem(PatchEmbed):
         super().__init__(image_size, patch_size, channels, dim)
         halvings = patch_size.bit_length() - 1
         if patch_size != 2**halvings:
-            raise ValueError(f"a stem halves the image again and again: patch_size must be a power of 2, got {patch_size}")
+            raise ValueError(f"a stem halves the sides: patch_size must be a power of 2, got {patch_size}")
         layers: list[nn.Module] = []
         for left in reversed(range(halvings)):
             width = dim // 2**left  # half as many pixels each way, twice as many channels

@@ -32,7 +32,9 @@ class TrainConfig:
     muon_lr: float = 0.02
     muon_decay: float = 0.01
     warmup: float = 0.05  # share of all steps
-    schedule: str = "linear"  # or "cosine", "constant"
+    schedule: str = "linear"  # or "cosine", "constant", "steps"
+    drops: tuple[float, ...] = ()  # of "steps": shares of the run at which the rate is multiplied by drop_factor
+    drop_factor: float = 0.1
     clip: float = 1.0  # largest gradient norm; 0 leaves gradients alone
     label_smoothing: float = 0.0
     crop: int = 2  # shift by up to so many pixels
@@ -58,7 +60,7 @@ class TrainConfig:
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}; 0 switches it off")
         for name, known in (("precision", ("auto", "fp32", "bf16")), ("optimizer", ("adamw", "muon")),
-                            ("schedule", ("linear", "cosine", "constant"))):
+                            ("schedule", ("linear", "cosine", "constant", "steps"))):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}={getattr(self, name)!r} is not one of {', '.join(known)}")
 
@@ -118,7 +120,8 @@ def train_one_epoch(model: nn.Module, data: ImageSet, optimizers: list, config: 
     bar = tqdm(batches(data, config, epoch, g), f"epoch {epoch + 1}", steps, leave=False, disable=quiet())
     for i, (images, targets) in enumerate(bar):
         step = epoch * steps + i
-        set_rate(optimizers, learning_rate(step, total, 1.0, round(config.warmup * total), config.schedule))
+        set_rate(optimizers, learning_rate(step, total, 1.0, round(config.warmup * total), config.schedule,
+                                           config.drops, config.drop_factor))
         with autocast(images.device, config.precision):
             logits = model(images)  # (B, K)
             loss = F.cross_entropy(logits, targets, label_smoothing=config.label_smoothing)

@@ -35,8 +35,7 @@ class ViTConfig:
     registers: int = 0  # R, spare tokens that no one reads at the end
 
     def __post_init__(self) -> None:
-        for name, known in (("stem", tuple(STEMS)), ("pool", ("cls", "mean")),
-                            ("positions", ("learned", "sincos", "none"))):
+        for name, known in (("stem", STEMS), ("pool", ("cls", "mean")), ("positions", ("learned", "sincos", "none"))):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}={getattr(self, name)!r} is not one of {', '.join(known)}")
         for name in ("image_size", "patch_size", "channels", "classes", "dim", "depth", "heads", "mlp_ratio"):

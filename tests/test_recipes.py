@@ -1,0 +1,39 @@
+"""Every recipe can be run: twenty steps of each on a few images, without its data."""
+
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+from common import pictures
+
+from vitlib.recipes import RECIPES
+from vitlib.train import fit
+from vitlib.vit import ViT
+
+TEXTS = {"tintn": 75.5, "part2": 75, "shaik": 75.07}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_twenty_steps_of_each_recipe_change_every_parameter_and_stay_finite(name):
+    recipe = RECIPES[name]
+    torch.manual_seed(0)
+    model = ViT(replace(recipe.model, classes=3))
+    before = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
+    # of the recipe all but its length, its batches and the compiler, which takes a minute and changes no result
+    history = fit(model, pictures(40, size=32), replace(recipe.train, epochs=1, batch_size=2, compile=False, calm=0.0))
+    assert history[0]["train_loss"] < 10
+    still = [n for n, p in model.named_parameters() if p.requires_grad and torch.equal(p, before[n])]
+    assert not still
+    assert all(torch.isfinite(p).all() for p in model.parameters())
+
+
+def test_recipes_differ_and_each_says_what_it_is_for():
+    assert len({str(asdict(recipe)) for recipe in RECIPES.values()}) == len(RECIPES)
+    assert all(recipe.about for recipe in RECIPES.values())
+
+
+def test_recipes_without_a_record_say_so():
+    from vitlib.checkpoint import ZOO
+    for name, recipe in RECIPES.items():
+        if name.startswith("gpu"):
+            assert (ZOO / f"{name}.json").is_file() != ("no record yet" in recipe.about), name
