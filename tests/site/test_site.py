@@ -172,6 +172,16 @@ def test_what_is_wide_scrolls_in_its_box(site, browser, wide):
     assert boxes == 1, "nothing scrolls, so a part of it cannot be seen"
 
 
+def test_a_line_of_code_is_seen_with_its_shape_on_a_small_desktop_screen(site, browser):
+    visit(browser, f"file://{site}/notebooks/02_patches.html", 1280)
+    fits = browser.execute_script("""
+        const box = [...document.querySelectorAll("article .cell_input pre")].find(pre => pre.clientWidth);
+        return [108, 140].map(length => {
+            box.textContent = "x".repeat(length);
+            return box.scrollWidth <= box.clientWidth; })""")
+    assert fits == [True, False]
+
+
 def test_printed_page_is_light_and_whole(site, browser):
     """On A4 paper: dark letters on white, no menus, nothing cut off, nothing that is folded."""
     visit(browser, f"file://{site}/notebooks/04_attention.html", 794, "dark")
