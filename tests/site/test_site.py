@@ -176,7 +176,7 @@ def test_a_line_of_code_is_seen_with_its_shape_on_a_small_desktop_screen(site, b
     visit(browser, f"file://{site}/notebooks/02_patches.html", 1280)
     fits = browser.execute_script("""
         const box = [...document.querySelectorAll("article .cell_input pre")].find(pre => pre.clientWidth);
-        return [108, 140].map(length => {
+        return [105, 140].map(length => {
             box.textContent = "x".repeat(length);
             return box.scrollWidth <= box.clientWidth; })""")
     assert fits == [True, False]
