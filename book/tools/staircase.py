@@ -24,24 +24,24 @@ from clinic import METHOD, cost
 from vitlib.checkpoint import ZOO, environment, save_record
 from vitlib.cli import keep_memory
 from vitlib.data import ImageSet, load_cifar10, stratified_split
+from vitlib.recipes import RECIPES
 from vitlib.train import TrainConfig, fit
 from vitlib.vit import ViT, ViTConfig
 
 SEEDS = (0, 1, 2)
-START = (ViTConfig(dim=96, depth=4, heads=3),  # class token, learned positions
-         TrainConfig(epochs=3, lr=0.01, weight_decay=0.01, betas=(0.9, 0.999), warmup=0.0, schedule="constant",
-                     clip=0.0))
+START = RECIPES["tintn"].model, replace(RECIPES["tintn"].train, epochs=3)
 RUNGS: dict[str, tuple[str, dict, dict]] = {  # title: what changes in words, in the model, in the training
-    "a tutorial's settings": ("AdamW at a constant rate of 0.01, as in tintn 2023", {}, {}),
-    "a rate that fits": ("0.001 instead of 0.01", {}, {"lr": 1e-3}),
-    "warm-up and decay": ("peak 0.002, 5 % warm-up, then a straight line to 0; clipping", {},
+    "a tutorial's recipe": ("tintn 2023: width 48, batches of 256, AdamW at 0.01 from first to last", {}, {}),
+    "a rate that falls": ("5 % warm-up to 0.002, then a straight line to 0; gradients clipped", {},
                           {"lr": 2e-3, "warmup": 0.05, "schedule": "linear", "clip": 1.0, "weight_decay": 0.05,
                            "betas": (0.9, 0.98)}),
-    "mean pooling": ("the mean of all patches instead of a class token", {"pool": "mean"}, {}),
-    "fixed positions": ("sines and cosines in 2-D instead of learned codes", {"positions": "sincos"}, {}),
-    "Muon": ("Muon for the blocks' matrices, rate 0.01", {},
+    "smaller batches": ("128 images a step, not 256: twice as many steps", {}, {"batch_size": 128}),
+    "mean pooling": ("the mean of all patches, not a class token", {"pool": "mean"}, {}),
+    "fixed positions": ("sines and cosines in 2-D, not learned codes", {"positions": "sincos"}, {}),
+    "Muon": ("Muon for the blocks' matrices, at 0.01; AdamW at 0.003 for the rest", {},
              {"optimizer": "muon", "muon_lr": 0.01, "lr": 3e-3}),
-    "convolutional stem": ("two small convolutions cut the patches: a hybrid", {"stem": "conv"}, {}),
+    "convolutional stem": ("two small convolutions cut the image: a hybrid", {"stem": "conv"}, {}),
+    "twice the width": ("width 96 and 3 heads", {"dim": 96, "heads": 3}, {}),
 }
 
 
