@@ -32,8 +32,8 @@ SEEDS = (0, 1, 2)
 START = RECIPES["tintn"].model, replace(RECIPES["tintn"].train, epochs=3)
 RUNGS: dict[str, tuple[str, dict, dict]] = {  # title: what changes in words, in the model, in the training
     "a tutorial's recipe": ("tintn 2023: width 48, batches of 256, AdamW at 0.01 from first to last", {}, {}),
-    "a rate that falls": ("5 % warm-up to 0.002, then a straight line to 0; gradients clipped", {},
-                          {"lr": 2e-3, "warmup": 0.05, "schedule": "linear", "clip": 1.0, "weight_decay": 0.05,
+    "a rate that falls": ("5 % warm-up to 0.005, then a straight line to 0; gradients clipped", {},
+                          {"lr": 5e-3, "warmup": 0.05, "schedule": "linear", "clip": 1.0, "weight_decay": 0.05,
                            "betas": (0.9, 0.98)}),
     "smaller batches": ("128 images a step, not 256: twice as many steps", {}, {"batch_size": 128}),
     "mean pooling": ("the mean of all patches, not a class token", {"pool": "mean"}, {}),
