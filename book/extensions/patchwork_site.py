@@ -4,6 +4,7 @@ addresses; and what is taken out of the theme's pages. A Sphinx extension; the n
 
 import html
 import re
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -79,6 +80,39 @@ def link_terms(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     words = "|".join(re.escape(name) for name in sorted(terms, key=len, reverse=True))  # "class token" before "token"
     pattern = re.compile(rf"\b({words})(?:s|es)?\b", re.IGNORECASE)
     page = app.builder.get_relative_uri(docname, GLOSSARY)
+
+    def link(match: re.Match) -> list[nodes.Node]:
+        if not (place := terms.pop(match[1].lower(), None)):
+            return [nodes.Text(match[0])]
+        return [nodes.reference(match[0], match[0], internal=True, classes=["pw-term"], refuri=f"{page}#{place[0]}",
+                                **({"reftitle": place[1]} if place[1] else {}))]
+    replace_in_prose(doctree, pattern, link)
+
+
+def link_chapters(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Where the prose names another chapter, its number leads there."""
+    chapters = {int(name[10:12]): name for name in app.env.found_docs if name.startswith("notebooks/")}
+    if app.builder.format != "html":
+        return
+
+    def link(match: re.Match) -> list[nodes.Node]:
+        parts = [match[0]] if match[1] else re.split(r"(\d+)", match[0])  # of "chapters 4 and 5" only the numbers
+        found: list[nodes.Node] = []
+        for part in parts:
+            name = chapters.get(int(part.split()[-1])) if part[-1:].isdigit() else None
+            if name in (None, docname):
+                found.append(nodes.Text(part))
+            else:
+                place = app.builder.get_relative_uri(docname, name)
+                found.append(nodes.reference(part, part, internal=True, refuri=place,
+                                             reftitle=app.env.titles[name].astext()))
+        return found
+    replace_in_prose(doctree, re.compile(r"[Cc]hapter\s(\d+)|[Cc]hapters\s\d+(?:(?:,|\sand|\sto)\s\d+)*"), link)
+
+
+def replace_in_prose(doctree: nodes.document, pattern: re.Pattern,
+                     link: Callable[[re.Match], list[nodes.Node]]) -> None:
+    """Make links of what the pattern finds in paragraphs, outside of links, headings and code."""
     inside = (nodes.reference, nodes.title, nodes.literal, nodes.caption, nodes.raw, addnodes.pending_xref)
     for text in list(doctree.findall(nodes.Text)):
         above, parent = set(), text.parent
@@ -89,12 +123,8 @@ def link_terms(app: Sphinx, doctree: nodes.document, docname: str) -> None:
             continue
         new, end = [], 0
         for match in pattern.finditer(text):
-            place = terms.pop(match[1].lower(), None)
-            if place:
-                link = nodes.reference(match[0], match[0], internal=True, classes=["pw-term"],
-                                       refuri=f"{page}#{place[0]}", **({"reftitle": place[1]} if place[1] else {}))
-                new += [nodes.Text(text[end:match.start()]), link]
-                end = match.end()
+            new += [nodes.Text(text[end:match.start()]), *link(match)]
+            end = match.end()
         if new:
             text.parent.replace(text, [*new, nodes.Text(text[end:])])
 
@@ -137,5 +167,6 @@ def write_pages(app: Sphinx, exception: Exception | None) -> None:
 def setup(app: Sphinx) -> dict:
     app.connect("html-page-context", add_metadata)
     app.connect("doctree-resolved", link_terms)
+    app.connect("doctree-resolved", link_chapters)
     app.connect("build-finished", write_pages)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": False}

@@ -100,6 +100,17 @@ def test_chapters_link_their_terms_to_the_glossary(site):
         assert sum("title" in a for a in found) >= len(found) / 2, f"{page}: few terms show their definition"
 
 
+def test_where_a_page_names_a_chapter_it_leads_there(site):
+    def named(page):
+        return [a["href"] for tag, a in parse(site / f"{page}.html").tags
+                if tag == "a" and a.get("title") and re.search(r"(^|/)\d\d_\w+\.html$", a.get("href", ""))]
+    assert len(named("book/glossary")) > 50  # each entry says which chapter explains it
+    for page in CHAPTERS:
+        own = page.rpartition("/")[2] + ".html"
+        assert named(page), f"{page} leads to no other chapter"
+        assert own not in named(page)
+
+
 def test_each_page_describes_itself(site):
     seen = {}
     for page in PAGES:
