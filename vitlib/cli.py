@@ -103,7 +103,8 @@ def stop(*signal_and_frame) -> None:
 def keep_memory() -> None:
     """Tell Linux's C library to keep freed memory for the next step instead of giving it back to the system.
 
-    A training step asks for the same few hundred MB each time; fetching them anew costs a fifth of the time.
+    A training step asks for the same few hundred MB each time. What fetching them anew costs depends on the machine;
+    chapter 11 measures it.
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD of malloc.h
