@@ -1,6 +1,6 @@
 """What does each knob of training change? Two small ViTs, each knob against the same run without it.
 
-    python book/tools/speed.py         # about four minutes on two quiet cores; --dry for a trial of some seconds
+    python book/tools/speed.py         # four to five minutes on two quiet cores; --dry for a trial
 
 The candidates of a comparison take turns in random order, so that they share the machine's slow moments; steps before
 the clock starts do not count. A ratio is that of the medians; its 95 % interval comes from drawing whole rounds again.
@@ -31,7 +31,7 @@ from vitlib.vit import ViT, ViTConfig
 SIZES = {"d96": ViTConfig(dim=96, depth=4, heads=3), "d192": ViTConfig(dim=192, depth=6, heads=6)}
 BATCH = {"d96": 128, "d192": 64}
 BATCHES = (16, 32, 64, 128, 256, 512)
-WARM_UP = 2  # rounds that do not count
+WARM_UP = 1  # rounds that do not count
 METHOD = "time without / time with; medians of alternating rounds; 95 % bootstrap interval drawing whole rounds"
 Step = Callable[[], None]
 
@@ -155,7 +155,7 @@ def study(name: str, batch: int, rounds: int, compile_too: bool, batches: tuple[
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=8, help="rounds of every comparison that count")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds of every comparison that count")
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--out", type=Path, help=f"the record; {ZOO / 'speed.json'} unless --dry")

@@ -76,7 +76,7 @@ def exercise_2(ratio_of_times):
         return wrong(f"When the machine becomes slower in the middle, you get {busier:.2f}: a and b did not share the slow moments. Let them take turns.")
     jump = Machine(hiccup=3).measured(ratio_of_times, 5)
     if abs(jump - 2) > 1e-6:
-        return wrong(f"One call in eleven was disturbed, and the answer jumps to {jump:.0f}: take the median, not the mean.")
+        return wrong(f"One single call of a was disturbed, and the answer jumps to {jump:.0f}: take the median, not the mean.")
     return right("Warm, in turns, and not moved by one disturbance.")
 
 
