@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -47,6 +48,20 @@ def test_help_explains_every_option_and_recipe():
     assert (process.returncode, err) == (0, "")
     for word in ("RECIPE", "--out", "--data", "--seed", "--validation", "--resume", "--device", "--set", "cifar10"):
         assert word in out
+
+
+def test_training_keeps_freed_memory_where_the_c_library_can(monkeypatch):
+    asked = []
+    library = SimpleNamespace(mallopt=lambda option, value: asked.append((option, value)))
+    monkeypatch.setattr(cli.ctypes, "CDLL", lambda name: library)
+    for system, expected in (("linux", [(-1, 2**31 - 1), (-3, 2**30)]), ("darwin", []), ("win32", [])):
+        asked.clear()
+        monkeypatch.setattr(cli.sys, "platform", system)
+        cli.keep_memory()
+        assert asked == expected  # options of glibc's malloc.h
+    monkeypatch.setattr(cli.ctypes, "CDLL", lambda name: SimpleNamespace())  # musl has no mallopt
+    monkeypatch.setattr(cli.sys, "platform", "linux")
+    cli.keep_memory()
 
 
 def test_a_run_writes_weights_and_a_record_that_agree(data, tmp_path, capsys):

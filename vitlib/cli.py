@@ -60,7 +60,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "python -m vitlib.train", formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Train a Vision Transformer; writes weights.safetensors and record.json.",
         epilog=f"recipes:\n{recipes}\n\nseveral processes or GPUs:\n"
-               "  torchrun --nproc-per-node 2 -m vitlib.train RECIPE")
+               "  torchrun --standalone --nproc-per-node 2 -m vitlib.train RECIPE")
     parser.add_argument("recipe", choices=RECIPES, metavar="RECIPE", help="one of the recipes below")
     parser.add_argument("--out", type=Path, help="folder for the results (default: runs/RECIPE-SEED)")
     parser.add_argument("--data", help="shapes, shapes-scattered, cifar10, or a folder with train/<class>/ and "
