@@ -70,7 +70,7 @@ train: $(VENV)/ready  ## train a recipe: make train RECIPE=cifar10-tiny
 
 bench: $(VENV)/ready  ## images per second beside the tutorials and other libraries
 	$(RUN)/python -m pip install --quiet -e '.[bench]'
-	$(RUN)/python book/tools/bench.py
+	$(RUN)/python book/tools/bench.py --memory
 
 lint: lint-workflows  ## style of the code, notebooks as they should be committed, the workflows
 	$(RUN)/ruff check .

@@ -91,9 +91,9 @@ def link_terms(app: Sphinx, doctree: nodes.document, docname: str) -> None:
 
 def link_chapters(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Where the prose names another chapter, its number leads there."""
-    chapters = {int(name[10:12]): name for name in app.env.found_docs if name.startswith("notebooks/")}
     if app.builder.format != "html":
         return
+    chapters = {int(name[10:12]): name for name in app.env.found_docs if name.startswith("notebooks/")}
 
     def link(match: re.Match) -> list[nodes.Node]:
         parts = [match[0]] if match[1] else re.split(r"(\d+)", match[0])  # of "chapters 4 and 5" only the numbers
