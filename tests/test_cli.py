@@ -64,6 +64,17 @@ def test_training_keeps_freed_memory_where_the_c_library_can(monkeypatch):
     cli.keep_memory()
 
 
+def test_under_torchrun_a_request_to_stop_ends_with_advice(monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    monkeypatch.setattr(cli, "run", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    before = signal.signal(signal.SIGTERM, lambda *_: None)  # without advice, nothing happens
+    try:
+        with pytest.raises(SystemExit, match="last checkpoint is kept.*--resume"):
+            main(["shapes-quick"])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def test_a_run_writes_weights_and_a_record_that_agree(data, tmp_path, capsys):
     out = tmp_path / "out"
     main(["shapes-quick", "--data", str(data), "--out", str(out), "--seed", "3", "--set", *SMALL])

@@ -45,6 +45,7 @@ def join(rank, world, folder, resume=False):
     torch.distributed.init_process_group("gloo", f"file://{folder}/meet-{world}", rank=rank, world_size=world)
     result = trained(checkpoint=f"{folder}/checkpoint.pt", resume=resume)
     torch.save(result, f"{folder}/{rank}.pt")
+    (Path(folder) / f"{rank}.seed").write_text(str(torch.initial_seed()))
     torch.distributed.destroy_process_group()
 
 
@@ -72,6 +73,8 @@ def test_after_20_steps_several_processes_have_the_weights_of_one(tmp_path, worl
     assert max((alone[0][n] - start[n]).abs().max() for n in start) > 0.01  # twenty steps lead somewhere
     for found in in_processes(tmp_path, world):
         assert_same(found, alone, atol=1e-9)
+    seeds = {(tmp_path / f"{rank}.seed").read_text() for rank in range(world)}
+    assert len(seeds) == world  # dropout is not the same in every share
 
 
 def test_a_run_of_three_processes_goes_on_with_two(tmp_path):
