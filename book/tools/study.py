@@ -1,0 +1,79 @@
+"""What the studies share: many trainings side by side, each in a process of its own, each kept when it ends."""
+
+import argparse
+import json
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from vitlib.checkpoint import ZOO, environment, save_record
+from vitlib.cli import keep_memory
+from vitlib.data import ImageSet, load_cifar10, stratified_split
+from vitlib.train import TrainConfig, evaluate, fit
+
+SEEDS = (0, 1, 2)
+
+
+@cache
+def data(dry: bool) -> tuple[ImageSet, ImageSet]:
+    """45,000 training and 5,000 validation images of CIFAR-10; the test set stays shut."""
+    train, validation = stratified_split(load_cifar10()[0], 0.1, seed=0)
+    if dry:
+        train, validation = (part.subset(torch.arange(0, len(part), len(part) // 256)) for part in (train, validation))
+    return train, validation
+
+
+def one_thread() -> None:
+    """Runs go side by side, one thread each: that is quicker than one after the other with all threads."""
+    torch.set_num_threads(1)
+    keep_memory()
+
+
+def train_and_score(model: nn.Module, train: ImageSet, validation: ImageSet, config: TrainConfig) -> dict:
+    """What a study keeps of a run: the last epoch, its accuracy on the images set aside, the seconds of training."""
+    history = fit(model, train, config)
+    accuracy = {"validation_accuracy": evaluate(model, validation)["accuracy"],
+                "train_accuracy": round(history[-1]["train_accuracy"], 4)}
+    return accuracy | {"seconds": round(sum(epoch["seconds"] for epoch in history), 1)}
+
+
+def collect(name: str, run: Callable[..., dict], jobs: dict[str, tuple], about: dict,
+            summarise: Callable[[dict], dict]) -> None:
+    """Run `run(*job, dry)` for every job that is not done, and write the record when all are.
+
+    Each result is kept in runs/NAME.json as it comes, and the same command goes on from there. A record comes from
+    one commit: raises ValueError when the file was begun at another.
+    """
+    parser = argparse.ArgumentParser(description=f"Run the study {name}: {len(jobs)} trainings.")
+    parser.add_argument("--work", type=Path, default=Path(f"runs/{name}.json"), help="where runs are kept as they end")
+    parser.add_argument("--out", type=Path, default=ZOO / f"{name}.json", help="the finished record")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="runs side by side, one thread each")
+    parser.add_argument("--dry", action="store_true", help="256 images, nothing written to --out")
+    args = parser.parse_args()
+    path = args.work.with_stem(args.work.stem + "-dry") if args.dry else args.work
+    torch.set_num_threads(1)  # for the record of the environment too
+    train, validation = data(args.dry)
+    begun = {"about": f"python book/tools/{name}.py", **environment(), "data": train.name,
+             "training images": len(train), "validation images": len(validation), "seeds": list(SEEDS)}
+    record = json.loads(path.read_text()) if path.is_file() else begun | about | {"runs": {}}
+    if (old := record["commit"]) != begun["commit"]:
+        raise ValueError(f"{path} was begun at commit {old}, this is {begun['commit']}; check that commit out to go "
+                         "on, or delete the file to start again")
+    with ProcessPoolExecutor(args.workers, get_context("spawn")) as pool:
+        left = {title: job for title, job in jobs.items() if title not in record["runs"]}
+        waiting = {pool.submit(run, *job, args.dry): title for title, job in left.items()}
+        for done in as_completed(waiting):
+            record["runs"][waiting[done]] = done.result()
+            save_record(path, record)
+            print(f"{waiting[done]}: {done.result()['validation_accuracy']:.1%}", flush=True)
+    runs = record.pop("runs")
+    record |= summarise(runs)
+    print(json.dumps(record, indent=1))
+    if not args.dry:
+        save_record(args.out, record)
