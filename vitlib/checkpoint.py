@@ -112,7 +112,8 @@ def restore(state: dict, config: object, model: nn.Module, optimizers: list, ave
 
 def export_weights(model: ViT, path: str | Path, dtype: torch.dtype = torch.float16) -> None:
     """Write weights and configuration as safetensors, a format that holds no code."""
-    weights = {name: value.to(dtype).contiguous() for name, value in model.state_dict().items()}
+    weights = {name: (value.to(dtype) if value.is_floating_point() else value).contiguous()  # counters stay whole
+               for name, value in model.state_dict().items()}
     write_atomically(path, save(weights, {"config": json.dumps(asdict(model.config))}))
 
 

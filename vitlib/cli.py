@@ -33,10 +33,8 @@ def load_data(source: str, image_size: int) -> tuple[ImageSet, ImageSet]:
 
 def override(config, changes: dict[str, str]):
     """A copy of a frozen config with some fields changed, each text read as the type of its field."""
-    values = {}
-    for field in dataclasses.fields(config):
-        if field.name in changes:
-            values[field.name] = read_as(changes[field.name], getattr(config, field.name), field.name)
+    values = {field.name: read_as(changes[field.name], getattr(config, field.name), field.name)
+              for field in dataclasses.fields(config) if field.name in changes}
     return dataclasses.replace(config, **values)
 
 
@@ -63,8 +61,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
                "  torchrun --standalone --nproc-per-node 2 -m vitlib.train RECIPE")
     parser.add_argument("recipe", choices=RECIPES, metavar="RECIPE", help="one of the recipes below")
     parser.add_argument("--out", type=Path, help="folder for the results (default: runs/RECIPE-SEED)")
-    parser.add_argument("--data", help="shapes, shapes-scattered, cifar10, or a folder with train/<class>/ and "
-                                       "test/<class>/")
+    parser.add_argument("--data", help="shapes, shapes-scattered, cifar10, or a folder with train/ and test/")
     parser.add_argument("--seed", type=int, help="another seed: other first weights, other order, other augmentation")
     parser.add_argument("--validation", type=float, default=0.0, metavar="SHARE",
                         help="set a share of the training images aside and score it after each epoch; "
@@ -141,8 +138,7 @@ def run(args: argparse.Namespace, device: torch.device) -> None:
         return  # number 0 writes
     record = {"recipe": args.recipe, "data": train.name, "training images": len(train),
               "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
-              "model": dataclasses.asdict(model_config), "train": dataclasses.asdict(config),
-              "processes": processes(),
+              "model": dataclasses.asdict(model_config), "train": dataclasses.asdict(config), "processes": processes(),
               "training seconds": round(sum(row["seconds"] for row in history), 1), "history": history, **environment()}
     if validation is None:
         record |= test_scores(model.cpu(), test)

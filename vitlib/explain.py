@@ -58,8 +58,7 @@ def rollout(maps: Tensor, residual: float = 0.5) -> Tensor:
     check_maps(maps)
     if not 0 <= residual <= 1:
         raise ValueError(f"residual is a share in [0, 1], got {residual}")
-    eye = torch.eye(maps.shape[-1], dtype=maps.dtype, device=maps.device)
-    total = eye
+    total = eye = torch.eye(maps.shape[-1], dtype=maps.dtype, device=maps.device)
     for layer in maps.mean(dim=2):  # (B, N, N), first layer first
         total = (residual * eye + (1 - residual) * layer) @ total
     return total
@@ -73,8 +72,7 @@ def gradient_rollout(maps: Tensor, gradients: Tensor) -> Tensor:
     leaves out the negative. Built in chapter 13.
     """
     check_maps(maps)
-    eye = torch.eye(maps.shape[-1], dtype=maps.dtype, device=maps.device)
-    total = eye
+    total = eye = torch.eye(maps.shape[-1], dtype=maps.dtype, device=maps.device)
     for layer in (maps * gradients).clamp(min=0).mean(dim=2):  # (B, N, N), first layer first
         mixed = eye + layer
         total = mixed / mixed.sum(-1, keepdim=True) @ total
@@ -160,8 +158,7 @@ def token_dropping(model: ViT, images: Tensor, classes: Tensor) -> Tensor:
     for n in range(model.prefix, x.shape[1]):
         rest = torch.cat([x[:, :n], x[:, n + 1:]], dim=1)
         fall.append(before - class_logit(model.classify(model.encode(rest)), classes))
-    rows = images.shape[-2] // model.config.patch_size
-    return torch.stack(fall, dim=1).unflatten(1, (rows, -1))
+    return torch.stack(fall, dim=1).unflatten(1, (images.shape[-2] // model.config.patch_size, -1))
 
 
 def pictures(model: ViT, images: Tensor, classes: Tensor) -> dict[str, Tensor]:

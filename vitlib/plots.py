@@ -43,10 +43,8 @@ def as_picture(image) -> np.ndarray:
 def show(axis: Axes, image, title: str = "", **options) -> None:
     """Draw one image without ticks."""
     axis.imshow(as_picture(image), interpolation="nearest", cmap="cividis", **options)  # cmap is for maps only
-    axis.set_xticks([])
-    axis.set_yticks([])
-    for spine in axis.spines.values():
-        spine.set_visible(False)
+    axis.set(xticks=[], yticks=[])
+    axis.spines[:].set_visible(False)
     if title:
         axis.set_title(title, fontsize=11, fontweight="normal")
 
@@ -134,8 +132,7 @@ def lines(series: dict[str, tuple], title: str = "", x: str = "", y: str = "", c
                   linestyle=["-", "--", "-.", ":"][i % 4])
     for name, level in (levels or {}).items():
         axis.axhline(level, color=GREY, linestyle=(0, (4, 3)), linewidth=1.2)
-        axis.annotate(name, (1, level), xycoords=("axes fraction", "data"), ha="right", va="bottom", color=GREY,
-                      fontsize=10)
+        axis.annotate(name, (1, level), None, ("axes fraction", "data"), ha="right", va="bottom", color=GREY, size=10)
     axis.set(xlabel=x, ylabel=y, xscale="log" if "x" in log else "linear", yscale="log" if "y" in log else "linear")
     if "x" not in log:
         whole = all(float(value).is_integer() for xs, _ in series.values() for value in xs)
@@ -187,8 +184,7 @@ def confusion(counts, classes: list[str], title: str = "") -> Figure:
     axis = figure.axes[0]
     axis.set_xticks(range(len(classes)), classes, rotation=60, ha="right", fontsize=10)
     axis.set_yticks(range(len(classes)), classes, fontsize=10)
-    for text in axis.texts:
-        text.set_fontsize(9)
+    plt.setp(axis.texts, fontsize=9)
     return figure
 
 

@@ -1,5 +1,7 @@
 """A convolutional network to compare with."""
 
+from itertools import pairwise
+
 from torch import nn
 from torchvision.models.resnet import BasicBlock
 
@@ -12,13 +14,11 @@ def resnet18(width: int = 64, classes: int = 10, channels: int = 3) -> nn.Sequen
     Source: He et al. 2016, sections 3.3 and 4.2. Built in chapter 10.
     """
     model = nn.Sequential(nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
-    inside = width
-    for stage in range(4):
-        outside, stride = width * 2**stage, min(2, stage + 1)  # each later stage halves the sides
+    for inside, outside in pairwise([width, width, 2 * width, 4 * width, 8 * width]):
+        stride = outside // inside  # each later stage halves the sides
         change = nn.Sequential(nn.Conv2d(inside, outside, 1, stride, bias=False), nn.BatchNorm2d(outside))
-        model.append(BasicBlock(inside, outside, stride, downsample=change if stage else None))
+        model.append(BasicBlock(inside, outside, stride, change if stride == 2 else None))
         model.append(BasicBlock(outside, outside))
-        inside = outside
     model.append(nn.AdaptiveAvgPool2d(1)).append(nn.Flatten())  # (B, 8·width)
-    model.add_module("head", nn.Linear(inside, classes))
+    model.add_module("head", nn.Linear(8 * width, classes))
     return model

@@ -14,7 +14,6 @@ from .data import ImageSet
 
 SHAPES = ("circle", "ring", "crescent", "triangle", "square", "pentagon", "star", "cross", "arrow", "hourglass")
 
-
 CENTRED = {"scale": (0.6, 0.85), "shift": 0.2}  # in halves of the image's side
 SCATTERED = {"scale": (0.35, 0.55), "shift": 0.45}
 
@@ -31,8 +30,7 @@ def shapes(count: int, seed: int = 0, size: int = 32, scattered: bool = False) -
     labels = torch.arange(count)[torch.randperm(count, generator=g)] % len(SHAPES)
     where = SCATTERED if scattered else CENTRED
     images, masks = zip(*(draw(part, size, g, where) for part in labels.split(1000)))  # 1000 at a time: little memory
-    name = "Shapes, scattered" if scattered else "Shapes"
-    return ImageSet(torch.cat(images), labels, SHAPES, torch.cat(masks), name=name)
+    return ImageSet(torch.cat(images), labels, SHAPES, torch.cat(masks), "Shapes, scattered" if scattered else "Shapes")
 
 
 def draw(labels: Tensor, size: int, g: torch.Generator, where: dict) -> tuple[Tensor, Tensor]:

@@ -224,9 +224,7 @@ def warm_up(model: nn.Module, data: ImageSet, config: TrainConfig, device: torch
 
 
 def on_device(data: ImageSet, device: torch.device) -> ImageSet:
-    """The same images, in the memory of `device`."""
-    if data.images.device.type == device.type:
-        return data
+    """The same images, in the memory of `device`; what is there already is not copied."""
     return ImageSet(data.images.to(device), data.labels.to(device), data.classes, name=data.name)
 
 

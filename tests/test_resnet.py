@@ -1,0 +1,41 @@
+"""The convolutional network to compare with is torchvision's, in its usual form for small images."""
+
+import pytest
+import torch
+import torchvision
+from common import pictures, randomise
+from torch import nn
+
+from vitlib.resnet import resnet18
+from vitlib.train import TrainConfig, fit
+
+
+def torchvisions() -> nn.Module:
+    theirs = torchvision.models.resnet18(num_classes=10)
+    theirs.conv1, theirs.maxpool = nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.Identity()
+    return randomise(theirs)
+
+
+def test_logits_equal_torchvisions_with_the_stem_for_small_images():
+    theirs, ours = torchvisions().double(), resnet18().double()
+    ours.load_state_dict(dict(zip(ours.state_dict(), theirs.state_dict().values(), strict=True)))
+    x = torch.randn(4, 3, 32, 32, dtype=torch.float64)
+    for mode in (True, False):  # batch statistics, then running ones
+        assert torch.allclose(ours.train(mode)(x), theirs.train(mode)(x), atol=1e-10)
+    assert ours(x).abs().max() > 0.1
+    assert sum(p.numel() for p in ours.parameters()) == 11_173_962
+
+
+@pytest.mark.parametrize("width", [4, 16])
+def test_width_scales_every_stage(width):
+    model = resnet18(width=width, classes=7, channels=1)
+    assert model(torch.zeros(2, 1, 32, 32)).shape == (2, 7)
+    convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
+    assert sorted({c.out_channels for c in convolutions}) == [width, 2 * width, 4 * width, 8 * width]
+    assert sum(c.kernel_size == (3, 3) for c in convolutions) == 17  # and the linear layer: eighteen
+
+
+def test_the_loop_trains_it():
+    torch.manual_seed(0)
+    history = fit(resnet18(width=4, classes=3), pictures(40, size=16), TrainConfig(epochs=3, batch_size=8))
+    assert history[-1]["train_loss"] < history[0]["train_loss"]
