@@ -50,14 +50,14 @@ def exercise_2(gain_interval):
 
 @exercise
 def exercise_3(report):
-    runs = [{"validation": [0.70, 0.79, 0.74], "test": 0.735}, {"validation": [0.60, 0.70, 0.78], "test": 0.76},
+    runs = [{"validation": [0.70, 0.79, 0.74], "test": 0.745}, {"validation": [0.60, 0.70, 0.78], "test": 0.76},
             {"validation": [0.71, 0.76, 0.77], "test": 0.785}]
     found = report(runs)
     if found == 0.76:
         return right("The run with the best last epoch on validation, and its test accuracy, whatever it is.")
     if found == 0.785:
         return wrong("That is the best test accuracy: the test set has chosen.")
-    if found == 0.735:
+    if found == 0.745:
         return wrong("The first run had the best epoch on validation, but the weights of that epoch are gone: compare last epochs.")
     if found in (0.78, 0.79):
         return wrong("That is a validation accuracy. It has chosen, so it flatters; publish the test accuracy.")

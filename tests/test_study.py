@@ -1,0 +1,60 @@
+"""What the studies share: each run is kept, done runs are not repeated, and a record comes from one commit."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from common import pictures
+
+TOOLS = Path(__file__).parents[1] / "book" / "tools"
+
+
+def tenth(number: int, dry: bool) -> dict:
+    return {"validation_accuracy": number / 10, "dry": dry}
+
+
+def refuse(number: int, dry: bool) -> dict:
+    raise AssertionError(f"{number} was done already")
+
+
+@pytest.fixture
+def study(monkeypatch, tmp_path):
+    """The module, with two pictures for data and its files in an empty folder."""
+    monkeypatch.syspath_prepend(str(TOOLS))
+    module = importlib.import_module("study")
+    monkeypatch.setattr(module, "data", lambda dry: (pictures(9), pictures(3)))
+    monkeypatch.setattr(sys, "argv", ["probe", "--workers", "1", "--work", str(tmp_path / "runs.json"),
+                                      "--out", str(tmp_path / "record.json")])
+    return module
+
+
+JOBS = {"one": (1,), "two": (2,)}
+
+
+def test_a_study_keeps_each_run_and_does_none_twice(study, tmp_path):
+    study.collect("probe", tenth, JOBS, {"interval": "none"}, lambda runs: {"accuracy": runs})
+    record = json.loads((tmp_path / "record.json").read_text())
+    assert record["accuracy"] == {"one": {"validation_accuracy": 0.1, "dry": False},
+                                  "two": {"validation_accuracy": 0.2, "dry": False}}
+    assert (record["training images"], record["validation images"], record["interval"]) == (9, 3, "none")
+    assert set(json.loads((tmp_path / "runs.json").read_text())["runs"]) == set(JOBS)
+    (tmp_path / "record.json").unlink()
+    study.collect("probe", refuse, JOBS, {}, lambda runs: {"accuracy": runs})
+    assert json.loads((tmp_path / "record.json").read_text()) == record
+    study.collect("probe", tenth, JOBS | {"three": (3,)}, {}, lambda runs: {"names": list(runs)})
+    assert json.loads((tmp_path / "record.json").read_text())["names"] == ["one", "two", "three"]
+
+
+def test_a_record_comes_from_one_commit(study, tmp_path):
+    (tmp_path / "runs.json").write_text(json.dumps({"commit": "another", "runs": {}}))
+    with pytest.raises(ValueError, match="begun at commit another"):
+        study.collect("probe", tenth, JOBS, {}, dict)
+
+
+def test_a_dry_run_leaves_the_record_alone(study, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--dry"])
+    study.collect("probe", tenth, {"one": (1,)}, {}, lambda runs: runs)
+    assert [path.name for path in tmp_path.iterdir()] == ["runs-dry.json"]
+    assert json.loads((tmp_path / "runs-dry.json").read_text())["runs"]["one"]["dry"] is True
