@@ -30,8 +30,6 @@ spec.loader.exec_module(tool)
 NOT_SHOWN = {
     "plots": "how figures are drawn is not the subject",
     "parallel": "what the loop asks of torch.distributed, explained in its own docstrings",
-    "patches.ConvStem": "makes a hybrid of a ViT, for a later chapter",
-    "resnet": "a network to compare with, for a later chapter",
     "cli": "the command line around the loop of chapter 8",
     "recipes": "configurations; chapter 8 prints what it uses",
     "shapes": "how the images are drawn is not the subject; chapter 1 shows the result",

@@ -72,7 +72,7 @@ class ConvStem(PatchEmbed):
 
     Each 3×3 convolution halves the sides, until P pixels have become one token; neighbouring tokens share pixels.
     Raises ValueError when P is no power of 2, and as PatchEmbed does.
-    Source: Xiao et al. 2021, "Early convolutions help transformers see better".
+    Source: Xiao et al. 2021, "Early convolutions help transformers see better". Built in chapter 10.
     """
 
     def __init__(self, image_size: int, patch_size: int, channels: int, dim: int):

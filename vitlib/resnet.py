@@ -11,7 +11,7 @@ def resnet18(width: int = 64, classes: int = 10, channels: int = 3) -> nn.Sequen
 
     A first convolution of 3×3 pixels that skips none, and no pooling after it; for the rest torchvision's model,
     with `width` channels in the first of four stages and twice as many in each further one.
-    Source: He et al. 2016, sections 3.3 and 4.2.
+    Source: He et al. 2016, sections 3.3 and 4.2. Built in chapter 10.
     """
     model = nn.Sequential(nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
     for inside, outside in pairwise([width, width, 2 * width, 4 * width, 8 * width]):
