@@ -112,6 +112,13 @@ def test_library_cells_equal_the_library(stem):
 
 
 @pytest.mark.parametrize("stem", NOTEBOOKS)
+def test_progress_bars_stay_out_of_the_site(stem):
+    for cell in code_cells(stem):
+        if re.search(r"\bfit\(", source(cell)) and not tool.shown(cell):
+            assert "remove-stderr" in cell["metadata"].get("tags", []), f"{cell['id']} trains: give it the tag remove-stderr"
+
+
+@pytest.mark.parametrize("stem", NOTEBOOKS)
 def test_a_notebook_is_committed_clean(stem):
     text = (ROOT / "notebooks" / f"{stem}.ipynb").read_text()
     assert text == tool.as_text(tool.mend(json.loads(text), stem)), "run book/tools/notebooks.py"
