@@ -30,8 +30,13 @@ def corners() -> str:
     """The record of book/tools/corners.py."""
     rows = json.loads((ROOT / "book" / "corners.json").read_text(encoding="utf-8"))["corners"]
     keys = ("python", "torch", "torchvision", "numpy", "date", "commit")
-    return table(["Python", "PyTorch", "torchvision", "NumPy", "Tried on", "Commit", "Notebooks that ran"],
-                 [[*(row[key] for key in keys), f"{row['passed']} of {row['notebooks']}"] for row in rows])
+    chapters = len(list((ROOT / "notebooks").glob("*.ipynb")))
+    table_rows = []
+    for row in rows:
+        missing = chapters - row["notebooks"]
+        ran = f"{row['passed']} of {row['notebooks']}" + (f", before {missing} more came" if missing else "")
+        table_rows.append([*(row[key] for key in keys), ran])
+    return table(["Python", "PyTorch", "torchvision", "NumPy", "Tried on", "Commit", "Notebooks that ran"], table_rows)
 
 
 def fill(app, docname: str, source: list[str]) -> None:

@@ -5,10 +5,10 @@ STATS = "def channel_statistics(images):\n    "
 
 WRONG = {
     "1.1": {
-        "swapped": ("megabytes = (614.4, 153.6)", "swapped"),
-        "one channel": ("megabytes = (51.2, 204.8)", "one channel"),
-        "bits for bytes": ("megabytes = (153.6, 1228.8)", "four bytes"),
-        "mebibytes": ("megabytes = (146.5, 586)", "divide by 1e6"),
+        "swapped": ("megabytes = (122.9, 30.7)", "swapped"),
+        "one channel": ("megabytes = (10.24, 40.96)", "one channel"),
+        "bits for bytes": ("megabytes = (30.7, 245.8)", "four bytes"),
+        "mebibytes": ("megabytes = (29.3, 117.2)", "divide by 1e6"),
     },
     "1.2": {
         "one draw a batch": (BRIGHT + "return (images * (1 - s + 2 * s * torch.rand((), generator=g))).clamp(0, 1)", "same factor"),

@@ -8,15 +8,15 @@ from . import exercise, right, wrong
 @exercise
 def exercise_1(megabytes):
     small, large = megabytes
-    if abs(small - 614.4) < 1 and abs(large - 153.6) < 1:
+    if abs(small - 122.9) < 1 and abs(large - 30.7) < 1:
         return wrong("The two are swapped: a float32 takes four bytes, a uint8 takes one.")
-    if abs(small - 51.2) < 0.5:
+    if abs(small - 10.24) < 0.1:
         return wrong("That is one channel only: an image has 3 · 32 · 32 numbers.")
-    if abs(small - 153.6) > 1:
-        return wrong(f"50,000 images of 3 · 32 · 32 bytes are not {small} million bytes; multiply again, and divide by 1e6.")
-    if abs(large - 614.4) > 2:
+    if abs(small - 30.7) > 0.5:
+        return wrong(f"10,000 images of 3 · 32 · 32 bytes are not {small} million bytes; multiply again, and divide by 1e6.")
+    if abs(large - 122.9) > 1:
         return wrong(f"The bytes are right. A float32 takes 32 bits, four bytes: {large} MB is not four times as much.")
-    return right("153.6 MB as bytes, 614.4 MB as floats: that is why images stay bytes until a batch is made.")
+    return right("30.7 MB as bytes, 122.9 MB as floats: that is why images stay bytes until a batch is made.")
 
 
 @exercise
