@@ -260,3 +260,13 @@ def test_the_environment_names_versions_device_and_commit(monkeypatch):
     assert found["torch"].split("+")[0] == torch.__version__.split("+")[0]
     monkeypatch.setattr(subprocess, "run", no_space)
     assert environment()["commit"] is None
+
+
+def test_an_installed_wheel_does_not_name_the_commit_of_the_project_around_it(tmp_path, monkeypatch):
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "another project"], check=True)
+    monkeypatch.setattr("vitlib.checkpoint.ZOO", tmp_path / "site-packages" / "vitlib" / "zoo")
+    assert environment()["commit"] is None
+    monkeypatch.setattr("vitlib.checkpoint.ZOO", tmp_path / "vitlib" / "zoo")
+    assert environment()["commit"]

@@ -134,6 +134,9 @@ def test_a_truncated_jpeg_is_named_and_the_others_are_kept(tmp_path, home):
     with pytest.warns(UserWarning, match="left out 2 of 7 images.*broken.jpg.*truncated.*text.png.*cannot identify"):
         data = load_folder(folder, 8)
     assert data.labels.tolist() == [0, 0, 0, 1, 1]
+    Image.new("I;16", (8, 8), 1000).save(folder / "cat" / "deep.png")  # would be clipped to white
+    with pytest.warns(UserWarning, match="left out 3 of 8 images.*deep.png.*do not fit into 8 bits; convert"):
+        load_folder(folder, 8)
     assert not list(home.rglob("folder-*"))  # so that the next load warns again
 
 
@@ -200,7 +203,8 @@ def test_data_home_follows_the_environment(home, monkeypatch):
     assert data_home() == home / "pictures"
 
 
-@pytest.mark.parametrize(("suffix", "name"), [(".png", "CIFAR-10"), (".jpg", "CIFAR-10 (JPEG)")])
+@pytest.mark.parametrize(("suffix", "name"), [(".png", "CIFAR-10"), (".jpg", "CIFAR-10 (JPEG)"),
+                                              (".JPEG", "CIFAR-10 (JPEG)")])
 def test_cifar10_comes_from_an_image_folder_and_jpegs_are_called_so(tmp_path, monkeypatch, suffix, name):
     for part, count in (("train", 3), ("test", 2)):
         write_folder(tmp_path / "cifar10" / part, count=count, size=(32, 32), suffix=suffix)

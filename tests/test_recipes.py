@@ -1,16 +1,19 @@
 """Every recipe can be run: twenty steps of each on a few images, without its data."""
 
+import json
 from dataclasses import asdict, replace
 
 import pytest
 import torch
 from common import pictures
 
+from vitlib.checkpoint import ZOO
 from vitlib.recipes import RECIPES
 from vitlib.train import fit
 from vitlib.vit import ViT
 
-TEXTS = {"tintn": 75.5, "part2": 75, "shaik": 75.07}
+RECORDS = {path.stem: json.loads(path.read_text()) for path in sorted(ZOO.glob("*.json"))}
+RUNS = {name: record for name, record in RECORDS.items() if "history" in record}
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -33,7 +36,17 @@ def test_recipes_differ_and_each_says_what_it_is_for():
 
 
 def test_recipes_without_a_record_say_so():
-    from vitlib.checkpoint import ZOO
     for name, recipe in RECIPES.items():
         if name.startswith(("cpu", "gpu")):
             assert (ZOO / f"{name}.json").is_file() != ("no record yet" in recipe.about), name
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_record_is_of_its_recipe_as_it_stands(name):
+    record = RUNS[name]
+    recipe, seed = RECIPES[record["recipe"]], record["train"]["seed"]
+    assert name == record["recipe"] + (f"-seed{seed}" if seed else "")
+    now = json.loads(json.dumps({"model": asdict(recipe.model), "train": asdict(recipe.train) | {"seed": seed}}))
+    for part in now:  # fields that came later than a record had no effect on it
+        assert record[part] == {field: now[part][field] for field in record[part]}
+    assert len(record["history"]) == record["train"]["epochs"] and "dirty" not in record["commit"]

@@ -49,8 +49,24 @@ def test_a_study_keeps_each_run_and_does_none_twice(study, tmp_path):
 
 def test_a_record_comes_from_one_commit(study, tmp_path):
     (tmp_path / "runs.json").write_text(json.dumps({"commit": "another", "runs": {}}))
-    with pytest.raises(ValueError, match="begun at commit another"):
+    with pytest.raises(ValueError, match="begun with commit another"):
         study.collect("probe", tenth, JOBS, {}, dict)
+
+
+def half(number: int, dry: bool) -> dict:
+    if number == 1:
+        raise FloatingPointError("loss became nan")
+    return tenth(number, dry)
+
+
+def test_a_run_that_fails_takes_no_other_with_it(study, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="not done: one; .*runs.json keeps the rest"):
+        study.collect("probe", half, JOBS, {}, lambda runs: {"accuracy": runs})
+    assert "one failed: FloatingPointError('loss became nan')" in capsys.readouterr().out
+    assert list(json.loads((tmp_path / "runs.json").read_text())["runs"]) == ["two"]
+    assert not (tmp_path / "record.json").exists()
+    study.collect("probe", tenth, JOBS, {}, lambda runs: {"names": sorted(runs)})
+    assert json.loads((tmp_path / "record.json").read_text())["names"] == ["one", "two"]
 
 
 def test_a_dry_run_leaves_the_record_alone(study, tmp_path, monkeypatch):

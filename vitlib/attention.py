@@ -31,7 +31,8 @@ class MultiHeadAttention(nn.Module):
     """h attentions side by side, each on its own d = D/h columns: (B, N, D) -> (B, N, D).
 
     With `need_weights=True` also returns the weights (B, h, N, N), and the output is made from them; the fast
-    path forms the same numbers inside its fused kernel. With `queries=n` only the first n tokens ask: (B, n, D).
+    path forms the same numbers inside its fused kernel. With `queries=n` only the first n tokens ask: (B, n, D),
+    and weights (B, h, n, N).
     Dropout acts on the output. Raises ValueError when h does not divide D or the input is not (B, N, D).
     Source: Vaswani et al. 2017, section 3.2.2. Built in chapter 5.
     """

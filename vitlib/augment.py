@@ -1,7 +1,7 @@
 """Augmentation of whole batches, with its own random draw for every image.
 
 Every function takes a batch (B, C, H, W) and a generator on the batch's device; crop, flip and erase work
-on any dtype, the others on floats in 0…1.
+on any dtype, mixing on any floats, the others on floats in 0…1.
 """
 
 import math
@@ -55,7 +55,7 @@ def random_box(B: int, H: int, W: int, share: Tensor, g: torch.Generator) -> Ten
 
 
 def random_erase(images: Tensor, probability: float, g: torch.Generator) -> Tensor:
-    """Blank a box over 2 to 25 % of some images with each image's own mean. Source: Zhong et al. 2020."""
+    """Blank a box of 2 to 25 %, less where it leaves the image, in each image's own mean. Source: Zhong et al. 2020."""
     B, _, H, W = images.shape
     box = random_box(B, H, W, uniform(B, 0.02, 0.25, g), g)
     box = box & (uniform(B, 0, 1, g) < probability)[:, None, None, None]

@@ -39,9 +39,8 @@ def write_atomically(path: str | Path, content: bytes) -> None:
     except OSError as error:
         raise OSError(error.errno, f"cannot write {path} ({error.strerror}); free some space or choose another "
                       "folder. What was there before is unchanged") from error
-    finally:  # after Ctrl-C too
-        if part.exists():
-            part.unlink()
+    finally:
+        part.unlink(missing_ok=True)  # after Ctrl-C too
 
 
 def save_checkpoint(path: str | Path, state: dict) -> None:
@@ -73,24 +72,23 @@ def load_checkpoint(path: str | Path) -> dict:
     return state
 
 
-def snapshot(config: object, model: nn.Module, optimizers: list, average: nn.Module | None,
+def snapshot(about: dict, model: nn.Module, optimizers: list, average: nn.Module | None,
              g: torch.Generator, history: list[dict]) -> dict:
-    """Everything that the next step depends on. Built in chapter 8."""
-    cuda = torch.cuda.get_rng_state_all() if g.device.type == "cuda" else []
-    return {"config": asdict(config) | vars(getattr(model, "config", config)), "history": history,
+    """Everything that the next step depends on; `about` says which run it is. Built in chapter 8."""
+    cuda = torch.cuda.get_rng_state(g.device) if g.device.type == "cuda" else None
+    return {"config": about, "history": history,
             "model": model.state_dict(), "average": average.state_dict() if average else None,
             "optimizers": [optimizer.state_dict() for optimizer in optimizers],
             "random": {"data": g.get_state(), "torch": torch.get_rng_state(), "cuda": cuda}}
 
 
-def restore(state: dict, config: object, model: nn.Module, optimizers: list, average: nn.Module | None,
+def restore(state: dict, about: dict, model: nn.Module, optimizers: list, average: nn.Module | None,
             g: torch.Generator) -> list[dict]:
     """Put a snapshot back; returns the history so far.
 
     Raises ValueError for a checkpoint of another run.
     """
-    now = asdict(config) | vars(getattr(model, "config", config))  # same weights, more heads: another model
-    changed = {name: (old, now[name]) for name, old in state["config"].items() if old != now.get(name, old)}
+    changed = {name: (old, about[name]) for name, old in state["config"].items() if old != about.get(name, old)}
     if changed:
         differences = ", ".join(f"{name}={old}, not {new}" for name, (old, new) in changed.items())
         raise ValueError(f"the checkpoint was made with {differences}"
@@ -105,8 +103,8 @@ def restore(state: dict, config: object, model: nn.Module, optimizers: list, ave
         average.load_state_dict(state["average"])
     g.set_state(state["random"]["data"])
     torch.set_rng_state(state["random"]["torch"])
-    if state["random"]["cuda"]:
-        torch.cuda.set_rng_state_all(state["random"]["cuda"])
+    if state["random"]["cuda"] is not None:
+        torch.cuda.set_rng_state(state["random"]["cuda"], g.device)
     return state["history"]
 
 
@@ -163,14 +161,15 @@ def save_record(path: str | Path, record: dict) -> None:
     write_atomically(path, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
 
 
-def environment() -> dict:
+def environment(device: str | torch.device = "cpu") -> dict:
     """What a result depends on besides the configuration: commit, versions, device, threads."""
-    git = ["git", "-C", str(ZOO.parent.parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    root = ZOO.parent.parent  # named to git, or it would describe another repository that holds an installed wheel
+    git = ["git", f"--git-dir={root / '.git'}", f"--work-tree={root}", "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         commit = None  # an installed wheel has no repository around it
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
-    packages = ("torch", "torchvision", "numpy")
-    return {"commit": commit, "device": device, "python": platform.python_version(),
-            **{name: metadata.version(name) for name in packages}}
+    gpu = torch.device(device).type == "cuda"
+    hardware = torch.cuda.get_device_name(device) if gpu else f"CPU, {torch.get_num_threads()} threads"
+    return {"commit": commit, "device": hardware, "python": platform.python_version(),
+            **{name: metadata.version(name) for name in ("torch", "torchvision", "numpy")}}

@@ -17,7 +17,7 @@ from .data import ImageSet, load_cifar10, load_folder, stratified_split
 from .parallel import group, number_0_first, processes, rank
 from .recipes import RECIPES
 from .shapes import shapes
-from .train import evaluate, fit, predict
+from .train import evaluate, fit, on_device, predict
 from .vit import ViT
 
 
@@ -105,7 +105,7 @@ def keep_memory() -> None:
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD of malloc.h
-        libc.mallopt(-3, 2**30)  # M_MMAP_THRESHOLD
+        libc.mallopt(-3, 2**30) or libc.mallopt(-3, 2**25)  # M_MMAP_THRESHOLD; older libraries allow 32 MiB at most
 
 
 def run(args: argparse.Namespace, device: torch.device) -> None:
@@ -115,8 +115,8 @@ def run(args: argparse.Namespace, device: torch.device) -> None:
     if args.seed is not None:
         changes["seed"] = str(args.seed)
     model_config, config = override(recipe.model, changes), override(recipe.train, changes)
-    fields = dataclasses.asdict(model_config).keys() | dataclasses.asdict(config).keys()
-    if unknown := changes.keys() - fields | changes.keys() & {"classes", "channels"}:  # those two come with the data
+    fields = (vars(model_config) | vars(config)).keys() - {"classes", "channels"}  # those two come with the data
+    if unknown := changes.keys() - fields:
         raise ValueError(f"--set cannot change {', '.join(sorted(unknown))}; it can change {', '.join(sorted(fields))}")
     with number_0_first():
         train, test = load_data(args.data or recipe.data, model_config.image_size)
@@ -139,9 +139,8 @@ def run(args: argparse.Namespace, device: torch.device) -> None:
     record = {"recipe": args.recipe, "data": train.name, "training images": len(train),
               "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
               "model": dataclasses.asdict(model_config), "train": dataclasses.asdict(config), "processes": processes(),
-              "training seconds": round(sum(row["seconds"] for row in history), 1), "history": history, **environment()}
-    if validation is None:
-        record |= test_scores(model.cpu(), test)
+              "training seconds": round(sum(row["seconds"] for row in history), 1), "history": history}
+    record |= environment(device) | (test_scores(model, on_device(test, device)) if validation is None else {})
     export_weights(model.cpu(), out / "weights.safetensors")
     save_record(out / "record.json", record)
     result = "test set shut" if validation else f"test accuracy {record['test']['accuracy']:.2%}"

@@ -89,7 +89,7 @@ def load_cifar10(root: str | Path | None = None, download: bool = False) -> tupl
     root = Path(root) if root else data_home()
     folder = root / "cifar10"
     if (folder / "train").is_dir():
-        lossy = next((folder / "train").rglob("*.jpg"), None) is not None
+        lossy = any(path.suffix.lower() in SUFFIXES - {".png", ".bmp"} for path in (folder / "train").rglob("*"))
         name = "CIFAR-10 (JPEG)" if lossy else "CIFAR-10"
         return tuple(replace(load_folder(folder / part), name=name) for part in ("train", "test"))
     try:
@@ -168,6 +168,8 @@ def decode_image(path: Path, size: int) -> Tensor | str:
     """One image as uint8 (3, size, size), or why it cannot be read."""
     try:
         with Image.open(path) as image:
+            if image.mode[0] in "IF":  # Pillow would clip them
+                return f"its {image.mode} pixels do not fit into 8 bits; convert it first"
             image = ImageOps.exif_transpose(image).convert("RGB")  # as the camera was held
             return pil_to_tensor(image if image.size == (size, size) else ImageOps.fit(image, (size, size)))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

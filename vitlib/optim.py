@@ -50,7 +50,7 @@ def make_optimizers(model: nn.Module, kind: str, lr: float, weight_decay: float,
                     muon_lr: float, muon_decay: float) -> list[Optimizer]:
     """AdamW for everything, or Muon for the matrices inside the blocks and AdamW for the rest.
 
-    Muon makes each update an orthogonal matrix, so that no direction is left behind. Frozen parameters are
+    Muon makes each update nearly orthogonal, so that no direction is left behind. Frozen parameters are
     left out. Raises ValueError for another kind. Source: Loshchilov and Hutter 2019 (AdamW), Jordan et al. 2024 (Muon).
     """
     if kind not in ("adamw", "muon"):
@@ -78,5 +78,5 @@ def finite_or_stop(loss: Tensor, step: int) -> None:
     """Stop a run whose loss is no longer a number, with advice. Raises FloatingPointError."""
     if not torch.isfinite(loss):
         raise FloatingPointError(f"loss or weights became {loss.item()} near step {step}; the last checkpoint is kept. "
-                                 "Lower the learning rate, lengthen the warm-up, or clip gradients harder, and resume "
-                                 "from it")
+                                 "Lower the learning rate, lengthen the warm-up, or clip gradients harder, and start "
+                                 "again in another folder")

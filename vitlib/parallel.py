@@ -30,6 +30,8 @@ def group(device: str) -> Iterator[torch.device]:
 
     gloo connects CPUs, NCCL GPUs. Without `torchrun` it only gives the device.
     """
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"PyTorch finds no GPU for --device {device}; use --device cpu")
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         yield torch.device(device)
         return

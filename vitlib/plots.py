@@ -66,11 +66,10 @@ def image_rows(rows: dict[str, list], title: str = "", vmax: float | None = None
     side = min(1.8, (WIDTH - 1) / columns)
     figure, axes = new_figure(len(rows), columns, height=len(rows) * side + 0.4, title=title)
     for axis_row, (name, images) in zip(axes, rows.items()):
-        for axis in axis_row:
-            axis.axis("off")
         for axis, image in zip(axis_row, images):
             show(axis, image, vmin=0, vmax=vmax)
-            axis.axis("on")
+        for axis in axis_row[len(images):]:
+            axis.axis("off")
         axis_row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=11)
     return figure
 
@@ -84,8 +83,7 @@ def patch_grid(image, patch_size: int, title: str = "") -> Figure:
     apart = np.full((rows * step - gap, columns * step - gap, picture.shape[2]), white)
     for r in range(rows):
         for c in range(columns):
-            patch = picture[r * P:(r + 1) * P, c * P:(c + 1) * P]
-            apart[r * step:r * step + P, c * step:c * step + P] = patch
+            apart[r * step:r * step + P, c * step:c * step + P] = picture[r * P:(r + 1) * P, c * P:(c + 1) * P]
     figure, (axes,) = new_figure(1, 2, height=3.4, title=title)
     show(axes[0], picture.transpose(2, 0, 1), f"one image, {picture.shape[0]}×{picture.shape[1]}")
     for cut in range(1, rows):
@@ -115,10 +113,9 @@ def matrix(values, title: str = "", rows: str = "", columns: str = "", numbers: 
             dark = 0.3 * red + 0.6 * green + 0.1 * blue < 0.5
             axis.text(c, r, format(value, numbers), ha="center", va="center", color="white" if dark else "black")
         axis.set(xticks=range(values.shape[1]), yticks=range(values.shape[0]))
-    if row_names:
-        axis.set_yticks(range(len(row_names)), row_names)
-    if column_names:
-        axis.set_xticks(range(len(column_names)), column_names)
+    for names, write in ((row_names, axis.set_yticks), (column_names, axis.set_xticks)):
+        if names:
+            write(range(len(names)), names)
     return figure
 
 
@@ -198,8 +195,6 @@ def attention_grid(maps, image=None, title: str = "", vmax: float | None = None)
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
     for layer in range(L):
-        if extra:
-            axes[layer, 0].axis("off")
         for head in range(h):
             drawn = axes[layer, head + extra].imshow(maps[layer, head], vmin=0, vmax=vmax, cmap="magma")
             if layer == 0:
@@ -207,7 +202,8 @@ def attention_grid(maps, image=None, title: str = "", vmax: float | None = None)
         axes[layer, extra].set_ylabel(f"layer {layer + 1}", fontsize=11)
     if extra:
         show(axes[0, 0], image, "image")
-        axes[0, 0].axis("on")
+    for axis in axes[1:, :extra].flat:
+        axis.axis("off")
     figure.colorbar(drawn, ax=axes, shrink=0.6, label="attention", extend="max" if vmax < maps.max() else "neither")
     return figure
 

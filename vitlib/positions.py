@@ -14,7 +14,7 @@ def sincos_1d(positions: Tensor, dim: int) -> Tensor:
     """
     if dim % 2:
         raise ValueError(f"sincos_1d needs an even width, got {dim}; use {dim + 1}")
-    frequencies = 10000.0 ** -(torch.arange(dim // 2) / (dim / 2))  # (D/2,)
+    frequencies = 10000.0 ** -(torch.arange(dim // 2, device=positions.device) / (dim / 2))  # (D/2,)
     angles = positions.float()[:, None] * frequencies  # (N, D/2)
     return torch.cat([angles.sin(), angles.cos()], dim=1)  # (N, D)
 

@@ -39,7 +39,7 @@ RECIPES = {
                            "shapes", "the book's live run: half a minute on two CPU cores"),
     "shapes-tiny": Recipe(FINE, replace(SHAPES, epochs=12),
                           "shapes", "the zoo's model of chapter 12: two and a half minutes on two CPU cores"),
-    "shapes-scattered": Recipe(FINE, replace(SHAPES, epochs=24),  # smaller objects anywhere: twice as long
+    "shapes-scattered": Recipe(FINE, replace(SHAPES, epochs=24),  # smaller objects, spread out: twice as long
                                "shapes-scattered", "the zoo's model of chapter 13: five minutes on two CPU cores"),
     "cifar10-tiny": Recipe(PLAIN, SHORT, "cifar10", "a plain ViT in 20 minutes on two CPU cores"),
     "cpu-20": Recipe(HYBRID, replace(SHORT, epochs=12), "cifar10",

@@ -79,13 +79,13 @@ def centre_gaussian(images: Tensor, grid: tuple[int, int], width: float = 0.25) 
     Built in chapter 13.
     """
     y, x = torch.meshgrid(*(torch.linspace(-0.5, 0.5, n + 1)[:-1] + 0.5 / n for n in grid), indexing="ij")
-    return torch.exp(-(y ** 2 + x ** 2) / (2 * width ** 2)).expand(len(images), -1, -1)
+    return torch.exp(-(y ** 2 + x ** 2) / (2 * width ** 2)).to(images).expand(len(images), -1, -1)
 
 
 def edge_map(images: Tensor, grid: tuple[int, int]) -> Tensor:
     """Mean strength of brightness edges in each patch, by Sobel's filters: (B, rows, columns). Built in chapter 13."""
     grey = F.pad(images.mean(dim=1, keepdim=True), (1, 1, 1, 1), mode="replicate")
-    sobel = torch.tensor([[1.0, 2, 1], [0, 0, 0], [-1, -2, -1]])
+    sobel = images.new_tensor([[1.0, 2, 1], [0, 0, 0], [-1, -2, -1]])
     slopes = F.conv2d(grey, torch.stack([sobel, sobel.T])[:, None])  # (B, 2, H, W)
     return F.adaptive_avg_pool2d(slopes.norm(dim=1), grid)
 
@@ -98,5 +98,5 @@ def bootstrap(values: Tensor, draws: int = 2000, seed: int = 0) -> tuple[float, 
     """
     g = torch.Generator().manual_seed(seed)
     means = torch.stack([values[torch.randint(len(values), (len(values),), generator=g)].mean() for _ in range(draws)])
-    low, high = means.quantile(torch.tensor([0.025, 0.975])).tolist()
+    low, high = means.quantile(means.new_tensor([0.025, 0.975])).tolist()
     return values.mean().item(), low, high

@@ -21,7 +21,7 @@ SCATTERED = {"scale": (0.35, 0.55), "shift": 0.45}
 def shapes(count: int, seed: int = 0, size: int = 32, scattered: bool = False) -> ImageSet:
     """Draw `count` images of `size`×`size` pixels, classes in equal shares, the same for the same seed.
 
-    Objects are large and near the centre, or, if `scattered`, smaller and anywhere in the image.
+    Objects are large and near the centre, or, if `scattered`, smaller and spread out.
     Returns an ImageSet with masks. Raises ValueError for fewer images than classes or a size under 8.
     """
     if count < len(SHAPES) or size < 8:
@@ -72,8 +72,7 @@ def place(B: int, size: int, g: torch.Generator, scale: tuple[float, float], shi
     axis = (torch.arange(size) + 0.5) / size * 2 - 1
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     grid = torch.stack([x, y], dim=-1).reshape(1, -1, 2)  # (1, size², 2), in [-1, 1]
-    low, high = scale
-    scales = low + (high - low) * torch.rand(B, 1, generator=g)
+    scales = scale[0] + (scale[1] - scale[0]) * torch.rand(B, 1, generator=g)
     centre = shift * (2 * torch.rand(B, 1, 2, generator=g) - 1)
     turn = math.radians(20) * (2 * torch.rand(B, generator=g) - 1)
     cos, sin = turn.cos(), turn.sin()

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -65,7 +65,7 @@ class TrainConfig:
                 raise ValueError(f"{name}={getattr(self, name)!r} is not one of {', '.join(known)}")
 
     def is_calm(self, epoch: int) -> bool:
-        return epoch >= self.epochs * (1 - self.calm)
+        return epoch + 1e-9 >= self.epochs * (1 - self.calm)
 
 
 def batches(data: ImageSet, config: TrainConfig, epoch: int, g: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
@@ -95,16 +95,17 @@ def augment_batch(images: Tensor, targets: Tensor, config: TrainConfig, calm: bo
     if not calm and config.erase:
         images = random_erase(images, config.erase, g)
     images = normalise(images)
-    mixers = [(m, a) for m, a in ((mixup, config.mixup), (cutmix, config.cutmix)) if a > 0 and not calm]
-    if mixers:
-        mix, alpha = mixers[torch.randint(len(mixers), (), generator=g, device=g.device)]
-        images, targets = mix(images, targets, alpha, g)
+    mixed = [mix(images, targets, alpha, g) for mix, alpha in ((mixup, config.mixup), (cutmix, config.cutmix))
+             if alpha > 0 and not calm]
+    if mixed:  # the coin stays on the device: a GPU need not wait for it
+        coin = torch.randint(len(mixed), (1,), generator=g, device=g.device)
+        images, targets = (torch.stack(parts).index_select(0, coin)[0] for parts in zip(*mixed, strict=True))
     return images, targets
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """bf16 where it is asked for, or where "auto" finds a GPU that has it."""
-    auto = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    auto = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16" or (precision == "auto" and auto))
 
 
@@ -165,8 +166,8 @@ def fit(model: nn.Module, train: ImageSet, config: TrainConfig, validation: Imag
         checkpoint: str | Path | None = None, resume: bool = False, device: str | torch.device = "cpu") -> list[dict]:
     """Train `model` in place; returns one dict an epoch: losses, accuracies, seconds.
 
-    With `checkpoint`, the whole state is kept after every epoch; `resume=True` goes on from it, bit for bit as
-    if there had been no stop. With config.ema, the model ends with the averaged weights. Raises ValueError when
+    With `checkpoint`, the whole state is kept after every epoch; `resume=True` goes on from it, on a CPU bit for
+    bit as if there had been no stop. With config.ema, the model ends with the averaged weights. Raises ValueError when
     data and model do not fit or the checkpoint is of another run, FloatingPointError when the loss is no number.
     Built in chapter 8.
     """
@@ -175,20 +176,21 @@ def fit(model: nn.Module, train: ImageSet, config: TrainConfig, validation: Imag
                          f"build the model with classes={len(train.classes)}")
     if resume and checkpoint is None:
         raise ValueError("resume=True needs the path of the checkpoint to go on from: checkpoint=…")
-    if config.batch_size % processes():
-        raise ValueError(f"{processes()} processes cannot share a batch of {config.batch_size} equally; "
+    if (size := min(config.batch_size, len(train))) % processes():
+        raise ValueError(f"{processes()} processes cannot share a batch of {size} equally; "
                          "choose a batch_size that is a multiple")
     device = torch.device(device)
     model, train = model.to(device), on_device(train, device)
     validation = on_device(validation, device) if validation is not None else None
     optimizers = make_optimizers(model, config.optimizer, config.lr, config.weight_decay, config.betas,
                                  config.muon_lr, config.muon_decay)
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema)) if config.ema else None
+    averaging = {"multi_avg_fn": get_ema_multi_avg_fn(config.ema), "use_buffers": True}
+    average = AveragedModel(model, **averaging) if config.ema else None
     g = torch.Generator(device).manual_seed(config.seed)
     torch.manual_seed(config.seed)  # dropout, DropPath and patch dropping draw from the global generator
-    history = []
-    if resume:
-        history = restore(load_checkpoint(checkpoint), config, model, optimizers, average, g)
+    about = asdict(config) | vars(getattr(model, "config", config)) | {
+        "data": train.name, "training images": len(train), "device": device.type}
+    history = restore(load_checkpoint(checkpoint), about, model, optimizers, average, g) if resume else []
     runner = connect(model)
     runner = warm_up(runner, train, config, device) if config.compile else runner
     for epoch in range(len(history), config.epochs):
@@ -205,7 +207,7 @@ def fit(model: nn.Module, train: ImageSet, config: TrainConfig, validation: Imag
             continue
         print("  ".join(f"{name} {value:.4g}" for name, value in history[-1].items()), flush=True)
         if checkpoint:
-            save_checkpoint(checkpoint, snapshot(config, model, optimizers, average, g, history))
+            save_checkpoint(checkpoint, snapshot(about, model, optimizers, average, g, history))
     if average:
         model.load_state_dict(average.module.state_dict())
     return history
@@ -213,13 +215,14 @@ def fit(model: nn.Module, train: ImageSet, config: TrainConfig, validation: Imag
 
 def warm_up(model: nn.Module, data: ImageSet, config: TrainConfig, device: torch.device) -> nn.Module:
     """Compile on one batch before the clock starts, leaving weights and random states as they were."""
-    compiled = torch.compile(model)
+    compiled, before = torch.compile(model), {name: value.clone() for name, value in model.state_dict().items()}
     g = torch.Generator(device).manual_seed(0)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         images, targets = next(iter(batches(data, config, 0, g)))
         with autocast(device, config.precision):
             F.cross_entropy(compiled.train()(images), targets).backward()
     model.zero_grad()
+    model.load_state_dict(before)  # batch norm keeps count of what it has seen
     return compiled
 
 

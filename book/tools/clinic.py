@@ -126,16 +126,19 @@ def main() -> None:
     begun = {"about": "python book/tools/clinic.py", **environment(), "model": asdict(MODEL), "interval": METHOD,
              "t_97.5": {}, "seconds": 0.0, "data": {}}
     record = json.loads(path.read_text()) if path.is_file() else begun
-    if (old := record["commit"]) != begun["commit"]:
-        raise ValueError(f"{path} was begun at commit {old}, this is {begun['commit']}; check that commit out to go "
-                         "on, or delete the file to start again")
+    for name in ("commit", "torch"):
+        if (old := record[name]) != begun[name]:
+            raise ValueError(f"{path} was begun with {name} {old}, this is {begun[name]}; go back to that to go on, "
+                             "or delete the file to start again")
     for label, (_, _, seeds) in STUDIES.items():
         study(label, record, path, 2 if args.dry else seeds, args.dry)
     record["data"] = {name: summarise(part) for name, part in record["data"].items()}
     record["t_97.5"] = {str(n): T95[n] for n in sorted({len(part["seeds"]) for part in record["data"].values()})}
     print(*(f"{data}: {name} {c['mean']:+.1f} {c['interval_95']}" for data, part in record["data"].items()
             for name, c in part["costs"].items()), sep="\n")
-    if not args.dry:
+    if len(record["data"]) < len(STUDIES):
+        print(f"not written to {args.out}, because a part is missing")
+    elif not args.dry:
         save_record(args.out, record)
 
 

@@ -5,6 +5,7 @@
 """
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -83,7 +84,8 @@ def registers(count: int, seed: int) -> dict:
     patches = [0, *range(1 + R, flow.shape[-1])]  # class token and patches
     pictured = class_rows(flow[:, patches][..., patches], GRID)
     points = pointing_game(pictured, F.adaptive_avg_pool2d(data.masks.float(), GRID)).mean().item()
-    return {"seed": seed, "registers": count, "accuracy": evaluate(model, data)["accuracy"],
+    commit = json.loads((out / "record.json").read_text())["commit"]  # a finished run is not made again
+    return {"seed": seed, "registers": count, "commit": commit, "accuracy": evaluate(model, data)["accuracy"],
             "largest norm over median": (norms.amax(dim=1) / norms.median(dim=1).values).mean().item(),
             "pointing game of rollout": points,
             "attention on registers": maps[:, :, :, 0, 1:1 + R].sum(dim=-1).mean().item()}

@@ -1,8 +1,9 @@
-"""Climb from a tutorial's training to the book's, one change at a time, with several seeds for every step.
+"""Climb from a tutorial's training to the book's, step by step, with several seeds for every step.
 
     python book/tools/staircase.py        # --dry for a trial of a minute
 
-A rung keeps all changes of the rungs below it. All rungs of a seed share order and augmentation, so gains are paired.
+A rung keeps all changes of the rungs below it. The rungs of a seed share order and augmentation
+where their batches are alike, and gains are paired.
 The score is the accuracy on a stratified tenth of the training images; the test set stays shut.
 """
 

@@ -48,7 +48,7 @@ def collect(name: str, run: Callable[..., dict], jobs: dict[str, tuple], about: 
     """Run `run(*job, dry)` for every job that is not done, and write the record when all are.
 
     Each result is kept in runs/NAME.json as it comes, and the same command goes on from there. A record comes from
-    one commit: raises ValueError when the file was begun at another.
+    one commit, one torch and one set of images: raises ValueError when the file was begun with another.
     """
     parser = argparse.ArgumentParser(description=f"Run the study {name}: {len(jobs)} trainings.")
     parser.add_argument("--work", type=Path, default=Path(f"runs/{name}.json"), help="where runs are kept as they end")
@@ -62,16 +62,22 @@ def collect(name: str, run: Callable[..., dict], jobs: dict[str, tuple], about: 
     begun = {"about": f"python book/tools/{name}.py", **environment(), "data": train.name,
              "training images": len(train), "validation images": len(validation), "seeds": list(SEEDS)}
     record = json.loads(path.read_text()) if path.is_file() else begun | about | {"runs": {}}
-    if (old := record["commit"]) != begun["commit"]:
-        raise ValueError(f"{path} was begun at commit {old}, this is {begun['commit']}; check that commit out to go "
-                         "on, or delete the file to start again")
+    for name in ("commit", "torch", "data", "training images"):
+        if (old := record[name]) != begun[name]:
+            raise ValueError(f"{path} was begun with {name} {old}, this is {begun[name]}; go back to that to go on, "
+                             "or delete the file to start again")
     with ProcessPoolExecutor(args.workers, get_context("spawn")) as pool:
         left = {title: job for title, job in jobs.items() if title not in record["runs"]}
         waiting = {pool.submit(run, *job, args.dry): title for title, job in left.items()}
         for done in as_completed(waiting):
+            if error := done.exception():  # the others go on; the same command tries this one again
+                print(f"{waiting[done]} failed: {error!r}", flush=True)
+                continue
             record["runs"][waiting[done]] = done.result()
             save_record(path, record)
             print(f"{waiting[done]}: {done.result()['validation_accuracy']:.1%}", flush=True)
+    if missing := jobs.keys() - record["runs"].keys():
+        raise SystemExit(f"not done: {', '.join(sorted(missing))}; {path} keeps the rest")
     runs = record.pop("runs")
     record |= summarise(runs)
     print(json.dumps(record, indent=1))

@@ -71,7 +71,8 @@ def summarise(runs: dict) -> dict:
                                 **cost(other["accuracy"], one["accuracy"])})
     models = {}
     for name, (build, config) in CONTENDERS.items():
-        models[name] = {"parameters": sum(p.numel() for p in build().parameters()), "train": asdict(config),
+        models[name] = {"parameters": sum(p.numel() for p in build().parameters() if p.requires_grad),
+                        "train": asdict(config),
                         "flops": training_flops(lambda _, build=build: build(), PLAIN)}  # one image's step
     return {"models": models, "runs": found, "differences": differences}
 
