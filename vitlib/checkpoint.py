@@ -40,7 +40,7 @@ def write_atomically(path: str | Path, content: bytes) -> None:
         raise OSError(error.errno, f"cannot write {path} ({error.strerror}); free some space or choose another "
                       "folder. What was there before is unchanged") from error
     finally:
-        part.unlink(missing_ok=True)  # after Ctrl-C too
+        part.exists() and part.unlink()  # after Ctrl-C too
 
 
 def save_checkpoint(path: str | Path, state: dict) -> None:
