@@ -266,6 +266,7 @@ def test_an_installed_wheel_does_not_name_the_commit_of_the_project_around_it(tm
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.c"]
     subprocess.run([*git, "init", "-q"], check=True)
     subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "another project"], check=True)
+    (tmp_path / "site-packages").mkdir()
     monkeypatch.setattr("vitlib.checkpoint.ZOO", tmp_path / "site-packages" / "vitlib" / "zoo")
     assert environment()["commit"] is None
     monkeypatch.setattr("vitlib.checkpoint.ZOO", tmp_path / "vitlib" / "zoo")
