@@ -62,9 +62,9 @@ def collect(name: str, run: Callable[..., dict], jobs: dict[str, tuple], about: 
     begun = {"about": f"python book/tools/{name}.py", **environment(), "data": train.name,
              "training images": len(train), "validation images": len(validation), "seeds": list(SEEDS)}
     record = json.loads(path.read_text()) if path.is_file() else begun | about | {"runs": {}}
-    for name in ("commit", "torch", "data", "training images"):
-        if (old := record[name]) != begun[name]:
-            raise ValueError(f"{path} was begun with {name} {old}, this is {begun[name]}; go back to that to go on, "
+    for key in ("commit", "torch", "data", "training images"):
+        if (old := record[key]) != begun[key]:
+            raise ValueError(f"{path} was begun with {key} {old}, this is {begun[key]}; go back to that to go on, "
                              "or delete the file to start again")
     with ProcessPoolExecutor(args.workers, get_context("spawn")) as pool:
         left = {title: job for title, job in jobs.items() if title not in record["runs"]}
