@@ -200,17 +200,18 @@ def stop_after(epochs, monkeypatch):
     monkeypatch.setattr(module, "save_checkpoint", save)
 
 
-@pytest.mark.parametrize("changes", [{}, {"ema": 0.0, "optimizer": "adamw"}])
-def test_stopping_and_resuming_changes_no_bit(tmp_path, monkeypatch, changes):
-    config, path = replace(BUSY, **changes), tmp_path / "c.pt"
-    whole = run(config, BUSY_MODEL)
+@pytest.mark.parametrize(("changes", "stem"), [
+    ({}, "patch"), ({"ema": 0.0, "optimizer": "adamw"}, "patch"), ({"optimizer": "muon+stem"}, "residual")])
+def test_stopping_and_resuming_changes_no_bit(tmp_path, monkeypatch, changes, stem):
+    config, model, path = replace(BUSY, **changes), replace(BUSY_MODEL, stem=stem), tmp_path / "c.pt"
+    whole = run(config, model)
     stop_after(3, monkeypatch)
     with pytest.raises(Stop):
-        run(config, BUSY_MODEL, checkpoint=path)
+        run(config, model, checkpoint=path)
     monkeypatch.undo()
     torch.rand(9)
-    assert same(whole, run(config, BUSY_MODEL, checkpoint=path, resume=True))
-    assert same(whole, run(config, BUSY_MODEL, checkpoint=path, resume=True))  # a finished run, resumed
+    assert same(whole, run(config, model, checkpoint=path, resume=True))
+    assert same(whole, run(config, model, checkpoint=path, resume=True))  # a finished run, resumed
 
 
 @pytest.mark.parametrize("part", ["data", "torch", "optimizers", "average"])

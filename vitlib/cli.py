@@ -124,9 +124,7 @@ def run(args: argparse.Namespace, device: torch.device) -> None:
         other = ", ".join(sorted(set(train.classes) ^ set(test.classes)))
         raise ValueError(f"training and test images do not have the same classes: {other} stand on one side only")
     model_config = dataclasses.replace(model_config, classes=len(train.classes))
-    validation = None
-    if args.validation:
-        train, validation = stratified_split(train, args.validation, seed=0)
+    train, validation = stratified_split(train, args.validation, seed=0) if args.validation else (train, None)
     out = args.out or Path("runs") / f"{args.recipe}-{config.seed}"
     checkpoint = out / "checkpoint.pt"
     if checkpoint.exists() and not args.resume:

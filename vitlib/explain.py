@@ -123,9 +123,8 @@ def input_gradient(model: ViT, images: Tensor, classes: Tensor) -> Tensor:
 
 def fills(images: Tensor) -> dict[str, Tensor]:
     """What can be painted over a patch to take it away: (B, C, H, W) -> as many, by name. Built in chapter 13."""
-    wide = F.pad(images, (7, 7, 7, 7), mode="reflect")
     return {"mean colour": images.mean(dim=(-2, -1), keepdim=True).expand_as(images),
-            "blur": F.avg_pool2d(wide, 15, stride=1)}
+            "blur": F.avg_pool2d(F.pad(images, (7, 7, 7, 7), mode="reflect"), 15, stride=1)}
 
 
 @torch.no_grad()
@@ -190,9 +189,8 @@ def without_head(model: ViT, layer: int, head: int) -> ViT:
     if not (0 <= layer < c.depth and 0 <= head < c.heads):
         raise ValueError(f"there is no head {head} in layer {layer}; the model has {c.depth} layers of {c.heads} heads")
     copy, d = deepcopy(model), c.dim // c.heads
-    first = 2 * c.dim + head * d  # qkv stacks queries, keys, values
-    for parameter in copy.blocks[layer].attn.qkv.parameters():
-        parameter.data[first:first + d] = 0
+    for parameter in copy.blocks[layer].attn.qkv.parameters():  # it stacks queries, keys, values
+        parameter.data[2 * c.dim + head * d:][:d] = 0
     return copy
 
 

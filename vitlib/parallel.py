@@ -30,12 +30,11 @@ def group(device: str) -> Iterator[torch.device]:
 
     gloo connects CPUs, NCCL GPUs. Without `torchrun` it only gives the device.
     """
-    if device.startswith("cuda") and not torch.cuda.is_available():
+    if (gpu := device.startswith("cuda")) and not torch.cuda.is_available():
         raise ValueError(f"PyTorch finds no GPU for --device {device}; use --device cpu")
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         yield torch.device(device)
         return
-    gpu = device.startswith("cuda")
     own = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if gpu else torch.device(device)
     if gpu:
         torch.cuda.set_device(own)

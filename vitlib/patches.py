@@ -1,6 +1,10 @@
 """Cut images into patches, and turn each patch into a token."""
 
+from itertools import pairwise
+
 from torch import Tensor, nn
+
+from .resnet import residual_block
 
 
 def patchify(images: Tensor, patch_size: int) -> Tensor:
@@ -88,4 +92,17 @@ class ConvStem(PatchEmbed):
         self.proj = nn.Sequential(*layers, nn.Conv2d(channels, dim, kernel_size=1))
 
 
-STEMS = {"patch": PatchEmbed, "conv": ConvStem}
+class ResidualStem(ConvStem):
+    """A convolutional stem whose first convolution is followed by residual blocks; all but the first halve the sides.
+
+    Shapes and errors are ConvStem's. Source: Dosovitskiy et al. 2021, section 3.1 (hybrids). Built in chapter 10.
+    """
+
+    def __init__(self, image_size: int, patch_size: int, channels: int, dim: int):
+        super().__init__(image_size, patch_size, channels, dim)
+        widths = [layer.num_features for layer in self.proj if isinstance(layer, nn.BatchNorm2d)]
+        blocks = [residual_block(inside, outside) for inside, outside in pairwise(widths[:1] + widths)]
+        self.proj = nn.Sequential(*self.proj[:-1][:3], *blocks, self.proj[-1])  # first convolution, blocks, 1×1
+
+
+STEMS = {"patch": PatchEmbed, "conv": ConvStem, "residual": ResidualStem}

@@ -45,8 +45,7 @@ def show(axis: Axes, image, title: str = "", **options) -> None:
     axis.imshow(as_picture(image), interpolation="nearest", cmap="cividis", **options)  # cmap is for maps only
     axis.set(xticks=[], yticks=[])
     axis.spines[:].set_visible(False)
-    if title:
-        axis.set_title(title, fontsize=11, fontweight="normal")
+    axis.set_title(title, fontsize=11, fontweight="normal")
 
 
 def image_grid(images, labels: list[str] | None = None, columns: int = 5, title: str = "") -> Figure:
@@ -80,20 +79,17 @@ def patch_grid(image, patch_size: int, title: str = "") -> Figure:
     rows, columns = picture.shape[0] // P, picture.shape[1] // P
     gap = max(1, P // 4)
     step, white = P + gap, 255 if picture.dtype == np.uint8 else 1.0
-    apart = np.full((rows * step - gap, columns * step - gap, picture.shape[2]), white)
-    for r in range(rows):
-        for c in range(columns):
-            apart[r * step:r * step + P, c * step:c * step + P] = picture[r * P:(r + 1) * P, c * P:(c + 1) * P]
+    apart = np.pad(picture.reshape(rows, P, columns, P, -1), [(0, 0), (0, gap)] * 2 + [(0, 0)], constant_values=white)
+    apart = apart.reshape(rows * step, columns * step, -1)[:-gap, :-gap]
     figure, (axes,) = new_figure(1, 2, height=3.4, title=title)
     show(axes[0], picture.transpose(2, 0, 1), f"one image, {picture.shape[0]}×{picture.shape[1]}")
-    for cut in range(1, rows):
-        axes[0].axhline(cut * P - 0.5, color="white", linewidth=1)
-    for cut in range(1, columns):
-        axes[0].axvline(cut * P - 0.5, color="white", linewidth=1)
-    show(axes[1], apart.astype(picture.dtype).transpose(2, 0, 1), f"{rows * columns} patches of {P}×{P}")
+    for draw, count in ((axes[0].axhline, rows), (axes[0].axvline, columns)):
+        for cut in range(1, count):
+            draw(cut * P - 0.5, color="white", linewidth=1)
+    show(axes[1], apart.transpose(2, 0, 1), f"{rows * columns} patches of {P}×{P}")
     if rows * columns <= 64:
         for i in range(rows * columns):
-            axes[1].text(i % columns * (P + gap) + 0.1, i // columns * (P + gap) + 0.1, str(i), fontsize=8, va="top",
+            axes[1].text(i % columns * step + 0.1, i // columns * step + 0.1, str(i), fontsize=8, va="top",
                          color="black", bbox={"facecolor": "white", "alpha": 0.75, "pad": 0.6, "linewidth": 0})
     return figure
 
@@ -109,8 +105,7 @@ def matrix(values, title: str = "", rows: str = "", columns: str = "", numbers: 
     axis.set(xlabel=columns, ylabel=rows)
     if numbers:
         for (r, c), value in np.ndenumerate(values):
-            red, green, blue, _ = drawn.cmap(drawn.norm(value))
-            dark = 0.3 * red + 0.6 * green + 0.1 * blue < 0.5
+            dark = np.dot(drawn.cmap(drawn.norm(value))[:3], (0.3, 0.6, 0.1)) < 0.5  # red, green, blue
             axis.text(c, r, format(value, numbers), ha="center", va="center", color="white" if dark else "black")
         axis.set(xticks=range(values.shape[1]), yticks=range(values.shape[0]))
     for names, write in ((row_names, axis.set_yticks), (column_names, axis.set_xticks)):
@@ -143,14 +138,12 @@ def bars(values: dict[str, float], title: str = "", x: str = "", errors: dict[st
          highlight: str = "") -> Figure:
     """Named horizontal bars with their values, one of them in colour."""
     figure, ((axis,),) = new_figure(height=0.42 * len(values) + 1.1, title=title)
-    names = list(values)
-    colours = [QUERY if name == highlight or not highlight else "#9CA3AF" for name in names]
-    axis.barh(names, [values[n] for n in names], color=colours, xerr=[errors[n] for n in names] if errors else None)
-    for i, name in enumerate(names):
-        axis.annotate(f" {values[name]:.3g}", (values[name] + (errors or {}).get(name, 0), i), va="center", fontsize=11)
+    colours = [QUERY if name == highlight or not highlight else "#9CA3AF" for name in values]
+    spread = [errors[name] for name in values] if errors else None
+    drawn = axis.barh(list(values), values.values(), color=colours, xerr=spread)
+    axis.bar_label(drawn, fmt="{:.3g}", padding=3, fontsize=11)
     axis.invert_yaxis()
-    axis.margins(x=0.12)
-    axis.set_xlabel(x)
+    axis.set(xlabel=x, xmargin=0.12)
     return figure
 
 
@@ -177,11 +170,9 @@ def confusion(counts, classes: list[str], title: str = "") -> Figure:
     """Confusion counts (truth, prediction) as shares of each row in percent."""
     counts = np.asarray(counts, dtype=float)
     share = 100 * counts / counts.sum(1, keepdims=True)
-    figure = matrix(share, title, "truth", "prediction", ".0f", 0, 100, cmap="Blues", height=5.2)
-    axis = figure.axes[0]
-    axis.set_xticks(range(len(classes)), classes, rotation=60, ha="right", fontsize=10)
-    axis.set_yticks(range(len(classes)), classes, fontsize=10)
-    plt.setp(axis.texts, fontsize=9)
+    figure = matrix(share, title, "truth", "prediction", ".0f", 0, 100, "Blues", 5.2, classes)
+    figure.axes[0].set_xticks(range(len(classes)), classes, rotation=60, ha="right")
+    plt.setp([*figure.axes[0].texts, *figure.axes[0].get_xticklabels(), *figure.axes[0].get_yticklabels()], fontsize=10)
     return figure
 
 
@@ -191,15 +182,12 @@ def attention_grid(maps, image=None, title: str = "", vmax: float | None = None)
     L, h = maps.shape[:2]
     vmax = vmax or float(maps.max())
     extra = int(image is not None)
-    figure, axes = new_figure(L, h + extra, height=L * WIDTH / (h + extra + 0.6) + 0.5, title=title)
-    for axis in axes.flat:
-        axis.set(xticks=[], yticks=[])
-    for layer in range(L):
-        for head in range(h):
-            drawn = axes[layer, head + extra].imshow(maps[layer, head], vmin=0, vmax=vmax, cmap="magma")
-            if layer == 0:
-                axes[layer, head + extra].set_title(f"head {head + 1}", fontsize=11, fontweight="normal")
-        axes[layer, extra].set_ylabel(f"layer {layer + 1}", fontsize=11)
+    figure, axes = new_figure(L, h + extra, height=L * WIDTH / (h + extra + 0.6) + 0.5, title=title,
+                              subplot_kw={"xticks": [], "yticks": []})
+    for (layer, head), axis in np.ndenumerate(axes[:, extra:]):
+        drawn = axis.imshow(maps[layer, head], vmin=0, vmax=vmax, cmap="magma")
+        axis.set_title("" if layer else f"head {head + 1}", fontsize=11, fontweight="normal")
+        axis.set_ylabel("" if head else f"layer {layer + 1}", fontsize=11)
     if extra:
         show(axes[0, 0], image, "image")
     for axis in axes[1:, :extra].flat:
@@ -214,8 +202,7 @@ def overlay(images, maps, labels: list[str] | None = None, title: str = "") -> F
     for i, (image, values) in enumerate(zip(images, maps)):
         picture, values = as_picture(image), np.asarray(values)
         show(axes[0, i], image, labels[i] if labels else "")
-        scale = (picture.shape[0] // values.shape[0], picture.shape[1] // values.shape[1])
-        light = np.kron(values / values.max(), np.ones(scale))[..., None]
+        light = np.kron(values / values.max(), np.ones(np.floor_divide(picture.shape[:2], values.shape)))[..., None]
         picture = picture / 255 if picture.dtype == np.uint8 else picture
         show(axes[1, i], (picture * (0.15 + 0.85 * light)).transpose(2, 0, 1))
     return figure

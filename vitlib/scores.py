@@ -53,8 +53,7 @@ def replacement_curve(model: ViT, images: Tensor, classes: Tensor, pictures: Ten
     With `insert` it starts from the fill, and the highest patches come back first. The mean over the steps stands for
     the area under the curve. Source: Petsiuk et al. 2018, "RISE". Built in chapter 13.
     """
-    order = pictures.flatten(1).argsort(dim=1, descending=True)
-    ranks = order.argsort(dim=1).reshape(pictures.shape)  # 0 where the picture is highest
+    ranks = pictures.flatten(1).argsort(dim=1, descending=True).argsort(dim=1).reshape(pictures.shape)  # 0: highest
     start, end = (fill, images) if insert else (images, fill)
     curve = []
     for count in torch.linspace(0, pictures[0].numel(), steps + 1):

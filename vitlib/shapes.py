@@ -61,8 +61,7 @@ def texture(B: int, size: int, g: torch.Generator) -> Tensor:
 
 def random_colours(B: int, g: torch.Generator) -> tuple[Tensor, Tensor]:
     """Two colours an image, one light and one dark, in either role: (B, 3, 1, 1) each."""
-    light, dark = (torch.rand(B, 3, 1, 1, generator=g) for _ in range(2))
-    light, dark = 0.45 + 0.55 * light, 0.55 * dark
+    light, dark = (darkest + 0.55 * torch.rand(B, 3, 1, 1, generator=g) for darkest in (0.45, 0))
     swap = torch.rand(B, 1, 1, 1, generator=g) < 0.5
     return torch.where(swap, dark, light), torch.where(swap, light, dark)
 

@@ -25,7 +25,7 @@ class TrainConfig:
 
     epochs: int = 10
     batch_size: int = 128
-    optimizer: str = "adamw"  # or "muon": the blocks' matrices by Muon, the rest by AdamW
+    optimizer: str = "adamw"  # or "muon" for the blocks' matrices, "muon+stem" for the stem too
     lr: float = 2e-3
     weight_decay: float = 0.05
     betas: tuple[float, float] = (0.9, 0.98)
@@ -59,7 +59,7 @@ class TrainConfig:
         for name in ("clip", "mixup", "cutmix", "crop", "weight_decay", "muon_decay"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}; 0 switches it off")
-        for name, known in (("precision", ("auto", "fp32", "bf16")), ("optimizer", ("adamw", "muon")),
+        for name, known in (("precision", ("auto", "fp32", "bf16")), ("optimizer", ("adamw", "muon", "muon+stem")),
                             ("schedule", ("linear", "cosine", "constant", "steps"))):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}={getattr(self, name)!r} is not one of {', '.join(known)}")
@@ -184,8 +184,8 @@ def fit(model: nn.Module, train: ImageSet, config: TrainConfig, validation: Imag
     validation = on_device(validation, device) if validation is not None else None
     optimizers = make_optimizers(model, config.optimizer, config.lr, config.weight_decay, config.betas,
                                  config.muon_lr, config.muon_decay)
-    averaging = {"multi_avg_fn": get_ema_multi_avg_fn(config.ema), "use_buffers": True}
-    average = AveragedModel(model, **averaging) if config.ema else None
+    follow = get_ema_multi_avg_fn(config.ema)
+    average = AveragedModel(model, multi_avg_fn=follow, use_buffers=True) if config.ema else None
     g = torch.Generator(device).manual_seed(config.seed)
     torch.manual_seed(config.seed)  # dropout, DropPath and patch dropping draw from the global generator
     about = asdict(config) | vars(getattr(model, "config", config)) | {

@@ -26,7 +26,7 @@ class ViTConfig:
     heads: int = 4  # h
     mlp_ratio: float = 4.0  # M = mlp_ratio · D
     pool: str = "cls"  # "cls" reads the class token, "mean" averages the patches
-    stem: str = "patch"  # "patch" cuts once, "conv" is a stack of small convolutions
+    stem: str = "patch"  # "patch": one cut; "conv": small convolutions; "residual": more of them
     positions: str = "learned"  # "learned", "sincos" (fixed, 2-D) or "none"
     qkv_bias: bool = True
     dropout: float = 0.0
