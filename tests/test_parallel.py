@@ -39,20 +39,20 @@ def trained(config=CONFIG, **options):
     return model.state_dict(), [{name: value for name, value in row.items() if name != "seconds"} for row in history]
 
 
-def join(rank, world, folder, resume=False):
+def join(rank, world, folder, resume=False, config=CONFIG):
     """One of several processes that train together."""
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", f"file://{folder}/meet-{world}", rank=rank, world_size=world)
-    result = trained(checkpoint=f"{folder}/checkpoint.pt", resume=resume)
+    result = trained(config, checkpoint=f"{folder}/checkpoint.pt", resume=resume)
     torch.save(result, f"{folder}/{rank}.pt")
     (Path(folder) / f"{rank}.seed").write_text(str(torch.initial_seed()))
     torch.distributed.destroy_process_group()
 
 
-def in_processes(folder, world, resume=False):
+def in_processes(folder, world, resume=False, config=CONFIG):
     if sys.platform == "linux":
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    torch.multiprocessing.spawn(join, (world, str(folder), resume), nprocs=world)
+    torch.multiprocessing.spawn(join, (world, str(folder), resume, config), nprocs=world)
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(world)]
 
 
@@ -75,6 +75,15 @@ def test_after_20_steps_several_processes_have_the_weights_of_one(tmp_path, worl
         assert_same(found, alone, atol=1e-9)
     seeds = {(tmp_path / f"{rank}.seed").read_text() for rank in range(world)}
     assert len(seeds) == world  # dropout is not the same in every share
+
+
+def test_muon_makes_the_same_steps_in_two_processes(tmp_path):
+    config = replace(CONFIG, optimizer="muon+stem", muon_lr=0.01)
+    alone, start = trained(config)[0], trained(replace(config, lr=1e-12, muon_lr=1e-12, weight_decay=0.0))[0]
+    patches = "patch_embed.proj.weight"
+    assert (alone[patches] - start[patches]).abs().max() > 0.01
+    for found, _ in in_processes(tmp_path, 2, config=config):  # Muon works in bfloat16: a rounding may tip one digit
+        assert max((found[n] - alone[n]).abs().max() for n in alone) < 1e-3
 
 
 def test_a_run_of_three_processes_goes_on_with_two(tmp_path):
