@@ -22,7 +22,7 @@ PLAIN = ViTConfig(dim=96, depth=4, heads=3, pool="mean", positions="sincos", pat
 SHORT = TrainConfig(epochs=14, optimizer="muon", muon_lr=0.01, lr=3e-3, calm=0.28)
 HYBRID = replace(PLAIN, stem="conv")  # the first layers need not learn that neighbouring pixels belong together
 RESIDUAL = replace(PLAIN, stem="residual")
-HARDER = {"crop": 4, "erase": 0.25, "augment": 0.3, "label_smoothing": 0.1}
+HARDER = replace(SHORT, optimizer="muon+stem", crop=4, erase=0.25, augment=0.3, label_smoothing=0.1)
 # Tutorials neither warm up nor clip gradients; they shift, or crop and resize, and mirror.
 TUTORIAL = TrainConfig(warmup=0.0, clip=0.0, betas=(0.9, 0.999))
 # On a large GPU: compile, because small layers spend their time being started; mixing pays from about 100 passes on.
@@ -46,10 +46,10 @@ RECIPES = {
     "cpu-20": Recipe(RESIDUAL, replace(SHORT, epochs=9, optimizer="muon+stem", crop=4),
                      "cifar10", "a ViT behind a stem of residual blocks in 20 minutes on two CPU cores"),
     # three times the passes: shifting alone no longer keeps the model from learning its images by heart
-    "cpu-60": Recipe(RESIDUAL, replace(SHORT, epochs=25, optimizer="muon+stem", **HARDER, calm=0.12),
+    "cpu-60": Recipe(RESIDUAL, replace(HARDER, epochs=25, calm=0.12),
                      "cifar10", "the same for an hour, its images changed more"),
     # after cpu-60 the images are again known better than new ones, by six points: they are changed more still
-    "cpu-150": Recipe(RESIDUAL, replace(SHORT, epochs=64, optimizer="muon+stem", **HARDER | {"augment": 0.5}, calm=0.05),
+    "cpu-150": Recipe(RESIDUAL, replace(HARDER, epochs=64, augment=0.5, calm=0.05),
                       "cifar10", "the same for two and a half hours; no record yet"),
     # theirs has a module for each head, the tanh form of GELU and no last norm
     "tintn": Recipe(ViTConfig(dim=48, depth=4, heads=4),
