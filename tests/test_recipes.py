@@ -1,7 +1,9 @@
 """Every recipe can be run: twenty steps of each on a few images, without its data."""
 
 import json
+import re
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -50,3 +52,12 @@ def test_a_record_is_of_its_recipe_as_it_stands(name):
     for part in now:  # fields that came later than a record had no effect on it
         assert record[part] == {field: now[part][field] for field in record[part]}
     assert len(record["history"]) == record["train"]["epochs"] and "dirty" not in record["commit"]
+
+
+def test_the_readme_promises_what_the_records_hold():
+    text = (Path(__file__).parents[1] / "README.md").read_text()
+    promises = re.findall(r"vitlib\.train (\S+) +#.* (\d+) % in (\d+) minutes", text)
+    assert [name for name, *_ in promises] == ["cifar10-tiny", "cpu-60"]
+    for name, percent, minutes in promises:
+        assert int(percent) == int(100 * RUNS[name]["test"]["accuracy"]), name
+        assert 0.9 * int(minutes) < RUNS[name]["training seconds"] / 60 < int(minutes), name
