@@ -20,8 +20,8 @@ class Recipe:
 # so more of them in the same time; calm: whole images at the end. Muon's rate was chosen on a validation split.
 PLAIN = ViTConfig(dim=96, depth=4, heads=3, pool="mean", positions="sincos", patch_drop=0.25)
 SHORT = TrainConfig(epochs=14, optimizer="muon", muon_lr=0.01, lr=3e-3, calm=0.28)
-HYBRID = replace(PLAIN, stem="conv")  # the first layers need not learn that neighbouring pixels belong together
-RESIDUAL = replace(PLAIN, stem="residual")
+# With a stem, the first layers need not learn that neighbouring pixels belong together.
+HYBRID, RESIDUAL = (replace(PLAIN, stem=stem) for stem in ("conv", "residual"))
 HARDER = replace(SHORT, optimizer="muon+stem", crop=4, erase=0.25, augment=0.3, label_smoothing=0.1)
 # Tutorials neither warm up nor clip gradients; they shift, or crop and resize, and mirror.
 TUTORIAL = TrainConfig(warmup=0.0, clip=0.0, betas=(0.9, 0.999))
