@@ -191,7 +191,7 @@ PATIENTS = {
     "one norm": Patient("one LayerNorm for both halves", PYTORCH, one_norm),
     "last norm": Patient("no norm after the last block", TINTN, no_final_norm),
     "positions": Patient("one position code for all places", PYTORCH, one_position),
-    "loud": Patient("codes drawn with deviation 1", f"{PART2}; {SHAIK}", loud_codes),
+    "loud": Patient("codes drawn with deviation 1", f"{PART2}; {SHAIK}; {PYTORCH}", loud_codes),
     "softmax": Patient("softmax before the cross-entropy", PULFER, become(Probabilities, "head")),
     "adam": Patient("Adam at 0.01, decay in its gradient", PYTORCH, coupled_decay,
                     FIXED_RATE | {"weight_decay": 0.0, "betas": (0.9, 0.999)}),

@@ -145,7 +145,8 @@ class ViT(nn.Module):
 def init_weights(module: nn.Module) -> None:
     """Normal with deviation 0.02 for weights and extra tokens, zero for biases.
 
-    (The bounds of `trunc_normal_` are -2 and 2, so at 0.02 it cuts nothing.) Source: timm. Built in chapter 7.
+    (The bounds of `trunc_normal_` are -2 and 2, so at 0.02 it cuts nothing.) Source: timm, for its linear layers.
+    Built in chapter 7.
     """
     if isinstance(module, nn.Linear | nn.Conv2d):
         nn.init.trunc_normal_(module.weight, std=0.02)

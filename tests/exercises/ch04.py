@@ -16,7 +16,7 @@ WRONG = {
         "zero score": (MASK + "return s.masked_fill(~keep, 0.0).softmax(-1) @ v", "minus infinity"),
         "inverted": (MASK + "return s.masked_fill(keep, float('-inf')).softmax(-1) @ v", "wrong way round"),
         "unscaled": (MASK + "return (s * 2).masked_fill(~keep, float('-inf')).softmax(-1) @ v", "square root"),
-        "rows masked": (MASK + "return (s + torch.where(keep.any(), float('-inf'), 0.0)).softmax(-1) @ v", "NaN"),
+        "zero times infinity": (MASK + "return (s + (~keep).float() * float('-inf')).softmax(-1) @ v", "0 times infinity"),
     },
     "4.3": {
         "next token": (PREVIOUS + "return torch.diag(torch.ones(N - 1), 1), c * I", "the one after"),

@@ -14,6 +14,7 @@ WRONG = {
         "class token in the mean": (MEAN + "return x.mean(1)", "class token is in the mean"),
         "class token itself": (MEAN + "return x[:, 0]", "class token itself"),
         "always from 1": (MEAN + "return x[:, 1:].mean(1)", "you left it out"),
+        "registers kept": (MEAN + "return x[:, int(model.cls_token is not None):].mean(1)", "not only the class token"),
         "before the norm": ("def patch_features(model, images):\n    return model.embed(images)[:, model.prefix:].mean(1)", "after the last norm"),
         "mean over width": (MEAN + "return x[:, model.prefix:].mean(2)", "one vector of width D"),
     },

@@ -2,6 +2,7 @@
 
 import torch
 
+from ..shapes import shapes
 from . import exercise, right, wrong
 
 
@@ -57,7 +58,8 @@ def exercise_3(channel_statistics):
         return wrong("That is the variance; the deviation is its square root.")
     if not torch.allclose(std.double(), x.std((0, 2, 3)), atol=2e-3):
         return wrong("The means are right, the deviations are not: take them over the same axes.")
-    return right("Three means and three deviations, over all images and places.")
+    means, deviations = (", ".join(f"{value:.2f}" for value in values) for values in channel_statistics(shapes(500, seed=1).images))
+    return right(f"On 500 shapes it gives the means {means} and the deviations {deviations}; we use 0.5 and 0.25.")
 
 
 @exercise

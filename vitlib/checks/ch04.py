@@ -30,7 +30,7 @@ def exercise_2(masked_attention):
     if out.shape != expected.shape:
         return wrong(f"The result has shape {tuple(out.shape)} instead of {tuple(expected.shape)}.")
     if out.isnan().any():
-        return wrong("There are NaNs: some row has no key left. The mask belongs to the keys, the last axis of the scores.")
+        return wrong("There are NaNs. 0 times infinity is one: fill the scores with masked_fill. Or a row has no key left: the mask belongs to the keys, the last axis.")
     if torch.allclose(out, scores.softmax(-1) @ v, atol=1e-5):
         return wrong("The mask has no effect: the left-out keys are still read.")
     if torch.allclose(out, (scores.softmax(-1) * keep[:, None, :]) @ v, atol=1e-5):

@@ -28,8 +28,8 @@ def exercise_1(qkv_parameters):
 @exercise
 def exercise_2(patch_features):
     images = torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    for pool in ("cls", "mean"):
-        model = ViT(dataclasses.replace(TINY, pool=pool)).eval()
+    for pool, registers in (("cls", 0), ("mean", 0), ("cls", 2)):
+        model = ViT(dataclasses.replace(TINY, pool=pool, registers=registers)).eval()
         for p in model.parameters():
             torch.nn.init.normal_(p, std=0.3)
         with torch.no_grad():
@@ -42,9 +42,11 @@ def exercise_2(patch_features):
                 return wrong("That is the class token itself, not the mean of the patches.")
             if pool == "mean" and torch.allclose(out, tokens[:, 1:].mean(1), atol=1e-5):
                 return wrong("Without a class token the first token is a patch, and you left it out: use model.prefix.")
+            if registers and torch.allclose(out, tokens[:, 1:].mean(1), atol=1e-5):
+                return wrong("With registers, they are in the mean: leave the first model.prefix tokens out, not only the class token.")
             if not torch.allclose(out, tokens[:, model.prefix:].mean(1), atol=1e-5):
                 return wrong("These are not the means of model.features: they come after the last norm, and before the head.")
-    return right("The mean of the patches, with and without a class token.")
+    return right("The mean of the patches, with and without a class token, and with registers.")
 
 
 @exercise
@@ -66,7 +68,7 @@ def exercise_4(count_mean_pool):
         true = sum(p.numel() for p in ViT(c).parameters() if p.requires_grad)
         N, found = (c.image_size // c.patch_size) ** 2, count_mean_pool(c)
         mistakes = {
-            true + c.dim: "The class token is still counted.",
+            true + c.dim: "One D too many: the class token, or its position code, is still counted.",
             true + c.dim + (1 + N) * c.dim: "Nothing was left out: a model with mean pooling has no class token, and sin-cos codes are not trained.",
             true + N * c.dim: "The codes are there, but fixed: they are not trained.",
             true + (1 + N) * c.dim: "The codes are there, but fixed, and without a class token there is one less.",
