@@ -121,7 +121,7 @@ def lines(series: dict[str, tuple], title: str = "", x: str = "", y: str = "", c
     palette = [QUERY, KEY, VALUE, CLASS_TOKEN, VALIDATION, PATCH, GREY]
     for i, (name, (xs, ys)) in enumerate(series.items()):
         axis.plot(xs, ys, label=name, color=(colours or COLOURS).get(name, palette[i % len(palette)]),
-                  linestyle=["-", "--", "-.", ":"][i % 4])
+                  linestyle=["-", "--", "-.", ":"][i % 4], marker="o" if len(xs) < 6 else None)  # few points are shown
     for name, level in (levels or {}).items():
         axis.axhline(level, color=GREY, linestyle=(0, (4, 3)), linewidth=1.2)
         axis.annotate(name, (1, level), None, ("axes fraction", "data"), ha="right", va="bottom", color=GREY, size=10)
