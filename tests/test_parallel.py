@@ -165,13 +165,13 @@ def test_a_killed_worker_stops_the_run_and_the_checkpoint_resumes(tmp_path):
     _, errors = killed.communicate(timeout=120)
     assert time.monotonic() - start < 60
     assert killed.returncode != 0
-    assert "another process of this run died" in errors
-    assert "--resume" in errors
+    assert "another process of this run died" in errors and "--resume" in errors, errors
     epochs = len(load_checkpoint(tmp_path / "killed" / "checkpoint.pt")["history"])
     assert 1 <= epochs < 80
     out, errors = torchrun("--out", tmp_path / "killed", *settings).communicate(timeout=300)
     assert f"epoch {epochs + 1} " in out.splitlines()[0], errors
-    assert whole.communicate(timeout=300)[1] is not None
+    _, errors = whole.communicate(timeout=300)
+    assert whole.returncode == 0, errors
     records = [json.loads((tmp_path / name / "record.json").read_text()) for name in ("whole", "killed")]
     assert [record["processes"] for record in records] == [2, 2]
     assert len(records[0]["history"]) == 80  # one writer: each epoch stands there once

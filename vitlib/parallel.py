@@ -28,7 +28,8 @@ def rank() -> int:
 def group(device: str) -> Iterator[torch.device]:
     """Join the processes that `torchrun` started, and leave at the end; gives this process's own device.
 
-    gloo connects CPUs, NCCL GPUs. Without `torchrun` it only gives the device.
+    gloo connects CPUs, NCCL GPUs. Without `torchrun` it only gives the device. After an error nothing is taken down:
+    a group that has lost a process may wait for it.
     """
     if (gpu := device.startswith("cuda")) and not torch.cuda.is_available():
         raise ValueError(f"PyTorch finds no GPU for --device {device}; use --device cpu")
@@ -39,11 +40,9 @@ def group(device: str) -> Iterator[torch.device]:
     if gpu:
         torch.cuda.set_device(own)
     dist.init_process_group("nccl" if gpu else "gloo", device_id=own if gpu else None)
-    try:
-        yield own
-        dist.barrier()  # nobody leaves while number 0 still writes
-    finally:
-        dist.destroy_process_group()
+    yield own
+    dist.barrier()  # nobody leaves while number 0 still writes
+    dist.destroy_process_group()
 
 
 @contextmanager
