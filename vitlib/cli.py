@@ -93,7 +93,7 @@ def main(arguments: list[str] | None = None) -> None:
 def stop(*signal_and_frame) -> None:
     """End at once, with advice: torchrun asks the other processes to stop when one has died.
 
-    Not by an exception: compiled code may drop one that a signal's handler raises, and then the run goes on.
+    Not by an exception: whatever code runs at that moment could catch it, and then the run would go on.
     """
     os.write(2, b"vitlib.train: stopped, because another process of this run died or someone asked for it. "
                 b"The last checkpoint is kept: give the same command with --resume\n")
