@@ -9,7 +9,7 @@ RECIPE ?= shapes-quick
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup book pdf test test-code test-notebooks test-site check-links corners lab train bench lint lint-workflows links \
+.PHONY: help setup book pdf test test-code test-notebooks test-site check-links corners lab train bench study lint lint-workflows links \
   edition pages student clean
 
 help:  ## this list
@@ -66,11 +66,14 @@ lab: $(VENV)/ready  ## JupyterLab on the chapters
 	$(RUN)/jupyter lab --notebook-dir=notebooks
 
 train: $(VENV)/ready  ## train a recipe: make train RECIPE=cifar10-tiny
-	$(RUN)/python -m vitlib.train $(RECIPE)
+	$(RUN)/python -m vitlib train $(RECIPE)
 
 bench: $(VENV)/ready  ## images per second beside the tutorials and other libraries
 	$(RUN)/python -m pip install --quiet -e '.[bench]'
-	$(RUN)/python book/tools/bench.py --memory
+	$(RUN)/python book/studies bench --memory
+
+study: $(VENV)/ready  ## the studies that make records: make study lists them, make study STUDY=clinic runs one
+	$(RUN)/python book/studies $(STUDY)
 
 lint: lint-workflows  ## style of the code, notebooks as they should be committed, the workflows
 	$(RUN)/ruff check .

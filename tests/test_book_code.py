@@ -34,12 +34,10 @@ NOT_SHOWN = {
     "recipes": "configurations; chapter 8 prints what it uses",
     "shapes": "how the images are drawn is not the subject; chapter 1 shows the result",
     "data.ImageSet": "a container, described in chapter 1",
-    "data.load_cifar10": "reading files",
-    "data.load_folder": "reading files",
-    "data.data_home": "reading files",
-    "data.read_cache": "reading files",
-    "data.decode": "reading files",
-    "data.decode_image": "reading files",
+    "sources": "reading files",
+    "folders": "reading files",
+    "devices": "about the machine, not the model",
+    "files.data_home": "reading files",
     "augment.random_box": "for erasing and CutMix, which a later chapter uses",
     "augment.random_erase": "strong augmentation, for a later chapter",
     "augment.random_affine": "strong augmentation, for a later chapter",
@@ -190,17 +188,47 @@ def test_a_chapter_follows_the_template(stem):
             assert cell["metadata"].get("mystnb", {}).get("image", {}).get("alt"), f"no alternative text: {source(cell)}"
 
 
-def test_the_package_is_small():
-    """Code lines: neither blank, nor comment, nor docstring. The faults of the clinic do not count: nobody builds on them."""
-    total = 0
+CORE = ["patches", "positions", "attention", "encoder", "vit", "data", "augment", "optim", "train", "checkpoint"]  # what chapters 1 to 8 build
+
+
+def code_lines(path: Path) -> int:
+    """Lines that are neither blank, nor comment, nor docstring."""
+    text = path.read_text(encoding="utf-8")
+    drop = {n for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node)
+            for n in range(node.body[0].lineno, node.body[0].end_lineno + 1)}
+    return sum(bool(row.strip()) and not row.strip().startswith("#") for n, row in enumerate(text.splitlines(), 1) if n not in drop)
+
+
+def test_the_files_are_short_and_the_core_is_small():
     for path in (ROOT / "vitlib").glob("*.py"):
-        text = path.read_text()
-        assert len(text.splitlines()) <= 250, f"{path.name} has outgrown two screens: does it hold two ideas?"
-        tree = ast.parse(text)
-        drop = {n for node in ast.walk(tree) if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node)
-                for n in range(node.body[0].lineno, node.body[0].end_lineno + 1)}
-        total += path.name != "clinic.py" and sum(bool(row.strip()) and not row.strip().startswith("#") for n, row in enumerate(text.splitlines(), 1) if n not in drop)
-    assert total < 1500
+        rows = len(path.read_text(encoding="utf-8").splitlines())
+        assert rows <= 250, f"{path.name} has outgrown two screens: does it hold two ideas?"
+    assert sum(code_lines(ROOT / "vitlib" / f"{name}.py") for name in CORE) < 1100
+
+
+def imported(path: Path) -> set[str]:
+    """The modules of vitlib that a file imports, inside functions too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.level == 1 or (node.module or "").split(".")[0] == "vitlib"):
+            inside = (node.module or "").removeprefix("vitlib").strip(".")
+            found |= {inside.split(".")[0]} if inside else {alias.name for alias in node.names}
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("vitlib.")}
+    return found
+
+
+def test_the_map_names_every_file_and_a_file_imports_only_from_above():
+    """So the imports form no circle, and the map is an order in which the package can be read."""
+    body, beneath = vitlib.__doc__.split("For all of them\n")
+    order, ground = (re.findall(r"^    (\w+)  +\S", part, re.M) for part in (body, beneath))
+    files = {path.stem for path in (ROOT / "vitlib").glob("*.py")} - {"__init__", "__main__"}
+    assert sorted(order + ground) == sorted(files)
+    for i, name in enumerate(order):
+        assert imported(ROOT / "vitlib" / f"{name}.py") <= {*order[:i], *ground}, name
+    for name in ground:
+        assert not imported(ROOT / "vitlib" / f"{name}.py"), name
+    assert imported(ROOT / "vitlib" / "__main__.py") == {"cli"} and imported(ROOT / "vitlib" / "train.py") >= {"optim", "data"}
 
 
 def test_only_plots_imports_matplotlib_and_nothing_knows_notebooks():

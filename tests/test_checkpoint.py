@@ -11,6 +11,7 @@ from common import TINY, randomise
 from safetensors.torch import save_file
 
 from vitlib import checkpoint as module
+from vitlib import files
 from vitlib.checkpoint import (
     environment,
     export_weights,
@@ -20,9 +21,9 @@ from vitlib.checkpoint import (
     load_zoo,
     save_checkpoint,
     save_record,
-    write_atomically,
     zoo,
 )
+from vitlib.files import write_atomically
 from vitlib.vit import ViT, ViTConfig
 
 STATE = {"weights": {"a": torch.arange(4.0)}, "betas": (0.9, 0.98), "history": [{"loss": 1.5}], "name": "x"}
@@ -55,7 +56,7 @@ def no_space(*_, **__):
     raise OSError(28, "No space left on device")
 
 
-@pytest.mark.parametrize(("where", "call"), [(os, "fsync"), (os, "replace"), (module, "open")])
+@pytest.mark.parametrize(("where", "call"), [(os, "fsync"), (os, "replace"), (files, "open")])
 def test_a_full_disk_leaves_the_old_checkpoint_and_says_what_to_do(path, monkeypatch, where, call):
     monkeypatch.setattr(where, call, no_space, raising=False)
     with pytest.raises(OSError, match=f"cannot write {path} .No space left on device.; free some space.*unchanged"):

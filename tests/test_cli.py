@@ -1,4 +1,4 @@
-"""`python -m vitlib.train`, as a person at a terminal meets it."""
+"""`python -m vitlib train`, as a person at a terminal meets it."""
 
 import json
 import os
@@ -15,11 +15,11 @@ import pytest
 import torch
 from common import TINY, pictures, randomise, write_folder
 
-from vitlib import cli
+from vitlib import devices, sources
 from vitlib.checkpoint import load_checkpoint, load_weights
 from vitlib.cli import main
 from vitlib.cli import test_scores as scores_on
-from vitlib.data import load_folder
+from vitlib.folders import load_folder
 from vitlib.recipes import RECIPES
 from vitlib.shapes import shapes
 from vitlib.train import evaluate
@@ -37,7 +37,7 @@ def data(tmp_path):
 
 
 def start(*arguments):
-    command = [sys.executable, "-m", "vitlib.train", *map(str, arguments)]
+    command = [sys.executable, "-m", "vitlib", "train", *map(str, arguments)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}  # one order of sums in every process
     return subprocess.Popen(command, cwd=Path(__file__).parent.parent, env=environment, text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -55,25 +55,25 @@ def test_training_keeps_freed_memory_where_the_c_library_can(monkeypatch):
     asked = []
     limit = 2**30  # older libraries refuse more than 32 MiB for the second option
     library = SimpleNamespace(mallopt=lambda option, value: asked.append((option, value)) or value <= limit)
-    monkeypatch.setattr(cli.ctypes, "CDLL", lambda name: library)
+    monkeypatch.setattr(devices.ctypes, "CDLL", lambda name: library)
     for system, expected in (("linux", [(-1, 2**31 - 1), (-3, 2**30)]), ("darwin", []), ("win32", [])):
         asked.clear()
-        monkeypatch.setattr(cli.sys, "platform", system)
-        cli.keep_memory()
+        monkeypatch.setattr(devices.sys, "platform", system)
+        devices.keep_memory()
         assert asked == expected  # options of glibc's malloc.h
     limit = 2**25
-    monkeypatch.setattr(cli.sys, "platform", "linux")
-    cli.keep_memory()
+    monkeypatch.setattr(devices.sys, "platform", "linux")
+    devices.keep_memory()
     assert asked == [(-1, 2**31 - 1), (-3, 2**30), (-3, 2**25)]
-    monkeypatch.setattr(cli.ctypes, "CDLL", lambda name: SimpleNamespace())  # musl has no mallopt
-    monkeypatch.setattr(cli.sys, "platform", "linux")
-    cli.keep_memory()
+    monkeypatch.setattr(devices.ctypes, "CDLL", lambda name: SimpleNamespace())  # musl has no mallopt
+    monkeypatch.setattr(devices.sys, "platform", "linux")
+    devices.keep_memory()
 
 
 def test_under_torchrun_a_request_to_stop_ends_with_advice_whoever_catches_exceptions():
     code = """
         import os, signal
-        from vitlib import cli
+        from vitlib import cli, devices, sources
 
         def run(*_):
             try:
@@ -81,8 +81,8 @@ def test_under_torchrun_a_request_to_stop_ends_with_advice_whoever_catches_excep
             except BaseException:
                 print("went on")
 
-        cli.run = run
-        cli.main(["shapes-quick"])"""
+        cli.run_recipe = run
+        cli.main(["train", "shapes-quick"])"""
     found = subprocess.run([sys.executable, "-c", dedent(code)], env=os.environ | {"TORCHELASTIC_RUN_ID": "1"},
                            cwd=Path(__file__).parents[1], capture_output=True, text=True)
     assert (found.returncode, found.stdout) == (1, "") and "last checkpoint is kept" in found.stderr, found.stderr
@@ -91,7 +91,7 @@ def test_under_torchrun_a_request_to_stop_ends_with_advice_whoever_catches_excep
 
 def test_a_run_writes_weights_and_a_record_that_agree(data, tmp_path, capsys):
     out = tmp_path / "out"
-    main(["shapes-quick", "--data", str(data), "--out", str(out), "--seed", "3", "--set", *SMALL])
+    main(["train", "shapes-quick", "--data", str(data), "--out", str(out), "--seed", "3", "--set", *SMALL])
     record = json.loads((out / "record.json").read_text())
     model = load_weights(out / "weights.safetensors")
     assert record["model"]["classes"] == 2
@@ -113,8 +113,8 @@ def test_drawn_images_come_from_their_source_in_the_models_size_with_a_seed_for_
         asked.append((count, seed))
         return shapes(20, seed, **options)
 
-    monkeypatch.setattr(cli, "shapes", few)
-    train, test = cli.load_data(source, 16)
+    monkeypatch.setattr(sources, "shapes", few)
+    train, test = sources.load_data(source, 16)
     assert asked == [(10_000, 1), (2_000, 2)]
     for part, seed in ((train, 1), (test, 2)):
         assert part.name == name
@@ -125,14 +125,14 @@ def test_drawn_images_come_from_their_source_in_the_models_size_with_a_seed_for_
     (["shapes-quick"], "Shapes"), (["shapes-quick", "--data", "shapes-scattered"], "Shapes, scattered"),
     (["shapes-scattered"], "Shapes, scattered"), (["shapes-scattered", "--data", "shapes"], "Shapes")])
 def test_the_record_says_which_shapes_were_drawn(monkeypatch, tmp_path, arguments, name):
-    monkeypatch.setattr(cli, "shapes", lambda count, seed, **options: shapes(20, seed, **options))
-    main([*arguments, "--out", str(tmp_path / "out"), "--set", *SMALL, "epochs=1"])
+    monkeypatch.setattr(sources, "shapes", lambda count, seed, **options: shapes(20, seed, **options))
+    main(["train", *arguments, "--out", str(tmp_path / "out"), "--set", *SMALL, "epochs=1"])
     assert json.loads((tmp_path / "out" / "record.json").read_text())["data"] == name
 
 
 def test_every_recipes_data_is_one_that_the_help_names(capsys):
     with pytest.raises(SystemExit, match="0"):
-        main(["--help"])
+        main(["train", "--help"])
     named = capsys.readouterr().out.split("--data", 2)[2].split("--seed")[0]
     assert {recipe.data for recipe in RECIPES.values()} <= {word.strip(",") for word in named.split()}
 
@@ -146,7 +146,7 @@ def test_confusion_counts_have_the_truth_in_rows():
 
 def test_with_a_validation_share_the_test_set_stays_shut(data, tmp_path):
     out = tmp_path / "out"
-    main(["shapes-quick", "--data", str(data), "--out", str(out), "--validation", "0.3", "--set", *SMALL])
+    main(["train", "shapes-quick", "--data", str(data), "--out", str(out), "--validation", "0.3", "--set", *SMALL])
     record = json.loads((out / "record.json").read_text())
     assert "test" not in record
     assert record["training images"] == 12
@@ -154,7 +154,7 @@ def test_with_a_validation_share_the_test_set_stays_shut(data, tmp_path):
 
 
 def test_results_are_not_overwritten_unasked(data, tmp_path):
-    arguments = ["shapes-quick", "--data", str(data), "--out", str(tmp_path / "out"), "--set", *SMALL]
+    arguments = ["train", "shapes-quick", "--data", str(data), "--out", str(tmp_path / "out"), "--set", *SMALL]
     main(arguments)
     before = (tmp_path / "out" / "checkpoint.pt").read_bytes()
     with pytest.raises(SystemExit, match="out/checkpoint.pt is already there; add --resume .* another --out"):
@@ -170,15 +170,15 @@ def test_results_are_not_overwritten_unasked(data, tmp_path):
     ("dim=17", "dim 17 .* 2 heads"), ("lr=-1", "lr must be positive, got -1"), ("pool=max", "'max' is not one of cls"),
     ("optimizer=sgd", "optimizer='sgd' is not one of adamw, muon")])
 def test_a_wrong_setting_ends_with_one_clear_line(data, tmp_path, change, words):
-    with pytest.raises(SystemExit, match=f"^vitlib.train: .*{words}"):
-        main(["shapes-quick", "--data", str(data), "--out", str(tmp_path / "out"), "--set", *SMALL, change])
+    with pytest.raises(SystemExit, match=f"^vitlib train: .*{words}"):
+        main(["train", "shapes-quick", "--data", str(data), "--out", str(tmp_path / "out"), "--set", *SMALL, change])
 
 
 def test_a_missing_folder_and_an_unknown_recipe_are_named(tmp_path, capsys):
-    with pytest.raises(SystemExit, match=f"vitlib.train: there is no folder {tmp_path}/none/train"):
-        main(["shapes-quick", "--data", str(tmp_path / "none")])
+    with pytest.raises(SystemExit, match=f"vitlib train: there is no folder {tmp_path}/none/train"):
+        main(["train", "shapes-quick", "--data", str(tmp_path / "none")])
     with pytest.raises(SystemExit, match="2"):
-        main(["imagenet-giant"])
+        main(["train", "imagenet-giant"])
     assert "imagenet-giant" in capsys.readouterr().err
 
 

@@ -128,7 +128,7 @@ def test_a_batch_that_cannot_be_shared_equally_is_named(monkeypatch):
 
 def torchrun(*arguments):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m",
-               "vitlib.train", "shapes-quick", *map(str, arguments)]
+               "vitlib", "train", "shapes-quick", *map(str, arguments)]
     return subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE,
                             stderr=subprocess.PIPE, start_new_session=True)
 

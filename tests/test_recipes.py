@@ -59,7 +59,7 @@ def test_a_record_is_of_its_recipe_as_it_stands(name):
 
 def test_the_readme_promises_what_the_records_hold():
     text = (Path(__file__).parents[1] / "README.md").read_text()
-    promises = re.findall(r"vitlib\.train (\S+) +#.* (\d+) % in (\d+) minutes", text)
+    promises = re.findall(r"vitlib train (\S+) +#.* (\d+) % in (\d+) minutes", text)
     assert [name for name, *_ in promises] == ["cifar10-tiny", "cpu-60"]
     for name, percent, minutes in promises:
         assert int(percent) == int(100 * RUNS[name]["test"]["accuracy"]), name

@@ -2,13 +2,17 @@
 
 import importlib
 import json
+import re
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from common import pictures
 
-TOOLS = Path(__file__).parents[1] / "book" / "tools"
+from vitlib.checkpoint import ZOO
+
+STUDIES = Path(__file__).parents[1] / "book" / "studies"
 
 
 def tenth(number: int, dry: bool) -> dict:
@@ -22,7 +26,7 @@ def refuse(number: int, dry: bool) -> dict:
 @pytest.fixture
 def study(monkeypatch, tmp_path):
     """The module, with two pictures for data and its files in an empty folder."""
-    monkeypatch.syspath_prepend(str(TOOLS))
+    monkeypatch.syspath_prepend(str(STUDIES))
     module = importlib.import_module("study")
     monkeypatch.setattr(module, "data", lambda dry: (pictures(9), pictures(3)))
     monkeypatch.setattr(sys, "argv", ["probe", "--workers", "1", "--work", str(tmp_path / "runs.json"),
@@ -74,3 +78,31 @@ def test_a_dry_run_leaves_the_record_alone(study, tmp_path, monkeypatch):
     study.collect("probe", tenth, {"one": (1,)}, {}, lambda runs: runs)
     assert [path.name for path in tmp_path.iterdir()] == ["runs-dry.json"]
     assert json.loads((tmp_path / "runs-dry.json").read_text())["runs"]["one"]["dry"] is True
+
+
+def test_the_list_names_every_study_and_no_helper():
+    found = subprocess.run([sys.executable, STUDIES], capture_output=True, text=True, check=True).stdout
+    for name in ("bench", "clinic", "explanations", "speed", "staircase", "stems", "vit_cnn"):
+        assert re.search(rf"^  {name} +\w", found, re.M), name
+    assert not re.search(r"^  (study|bench_models|__main__) ", found, re.M)
+
+
+def test_a_study_that_is_not_there_is_named():
+    done = subprocess.run([sys.executable, STUDIES, "clinik"], capture_output=True, text=True)
+    assert done.returncode == 1 and "no study 'clinik'; there are bench, clinic" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["bench", "clinic", "explanations", "speed", "staircase", "stems", "vit_cnn"])
+def test_each_study_says_what_it_takes(name):
+    done = subprocess.run([sys.executable, STUDIES, name, "--help"], capture_output=True, text=True)
+    if name == "bench" and "No module named" in done.stderr:
+        pytest.skip("the bench needs other libraries: pip install -e '.[bench]'")
+    assert done.returncode == 0 and f"{name} [-h]" in done.stdout, done.stderr
+
+
+def test_a_record_of_a_study_names_the_command_that_repeats_it():
+    commands = {path.stem: json.loads(path.read_text(encoding="utf-8")).get("about", "") for path in ZOO.glob("*.json")}
+    commands = {name: command for name, command in commands.items() if command}
+    assert len(commands) >= 4
+    for name, command in commands.items():
+        assert command == f"python book/studies {name}" and (STUDIES / f"{name}.py").is_file(), name

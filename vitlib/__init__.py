@@ -1,3 +1,38 @@
-"""vitlib: the Vision Transformer that the book Patchwork builds, in one small file for each concept."""
+"""vitlib: the Vision Transformer that the book Patchwork builds, in one small file for each concept.
+
+A file imports only from files above it, and from those at the end. In reading order:
+
+Images
+    data        one form for labelled images; how they are split and normalised
+    shapes      ten classes of drawn objects, with their masks
+    folders     your own folder of images
+    sources     where images come from: shapes, CIFAR-10, a folder
+    augment     random changes to a batch of images, drawn for each image
+Parts
+    patches     an image cut into patches, and a token from each
+    positions   codes that say where a token comes from
+    attention   scaled dot-product attention, and several heads of it
+    resnet      a residual block of convolutions, and the network to compare with
+    stems       convolutions in front of the encoder, in place of one cut
+Model
+    encoder     MLP, DropPath and the encoder block
+    vit         the Vision Transformer and its configuration
+Training
+    optim       optimisers, which parameters decay, the learning rate over time
+    checkpoint  files to resume from, weights to share, records of runs; the zoo
+    parallel    several processes that train as one
+    train       the loop
+    recipes     named models and trainings
+Looking inside
+    explain     attention maps and other answers to "what mattered?"
+    scores      how good such an answer is
+    clinic      faults of public tutorials, to be planted one at a time
+    plots       the book's figures
+From a terminal
+    cli         `python -m vitlib COMMAND`
+For all of them
+    files       where files lie, and how they are written: whole or not at all
+    devices     the machine: its memory, its processor, its graphics card
+"""
 
 __version__ = "0.1.0"

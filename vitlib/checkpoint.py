@@ -1,9 +1,7 @@
 """Files that outlive a run: checkpoints to resume from, weights to share, and the record of how they came about."""
 
 import json
-import os
 import platform
-import secrets
 import subprocess
 from dataclasses import asdict
 from importlib import metadata
@@ -16,31 +14,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
+from .files import write_atomically
 from .vit import ViT, ViTConfig
 
 FORMAT = 1  # raised when a checkpoint's layout changes
 ZOO = Path(__file__).parent / "zoo"
-
-
-def write_atomically(path: str | Path, content: bytes) -> None:
-    """Write a whole file or leave the old one as it was: a reader never sees half of it.
-
-    Raises OSError naming the path when the disk is full or cannot be written. Built in chapter 8.
-    """
-    path = Path(path)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")  # same disk: can be renamed
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(part, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except OSError as error:
-        raise OSError(error.errno, f"cannot write {path} ({error.strerror}); free some space or choose another "
-                      "folder. What was there before is unchanged") from error
-    finally:
-        part.exists() and part.unlink()  # after Ctrl-C too
 
 
 def save_checkpoint(path: str | Path, state: dict) -> None:

@@ -1,34 +1,23 @@
-"""`python -m vitlib.train`: a recipe, its overrides, and a folder that receives weights and record."""
+"""`python -m vitlib COMMAND`: what a terminal can ask for. `train` runs a recipe and writes weights and record."""
 
 import argparse
 import ast
-import ctypes
 import dataclasses
 import os
 import signal
-import sys
 from pathlib import Path
 
 import torch
 from torch.distributed import DistError
 
 from .checkpoint import environment, export_weights, save_record
-from .data import ImageSet, load_cifar10, load_folder, stratified_split
+from .data import ImageSet, stratified_split
+from .devices import keep_memory
 from .parallel import group, number_0_first, processes, rank
 from .recipes import RECIPES
-from .shapes import shapes
+from .sources import load_data
 from .train import evaluate, fit, on_device, predict
 from .vit import ViT
-
-
-def load_data(source: str, image_size: int) -> tuple[ImageSet, ImageSet]:
-    """Training and test images of "shapes", "shapes-scattered", "cifar10", or a folder with train/ and test/."""
-    if source in ("shapes", "shapes-scattered"):
-        options = {"size": image_size, "scattered": source == "shapes-scattered"}
-        return shapes(10_000, seed=1, **options), shapes(2_000, seed=2, **options)
-    if source == "cifar10":
-        return load_cifar10(download=True)
-    return load_folder(Path(source) / "train", image_size), load_folder(Path(source) / "test", image_size)
 
 
 def override(config, changes: dict[str, str]):
@@ -52,38 +41,41 @@ def read_as(text: str, old, name: str):
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+    """Read the command line. Each command brings the function that does it, as `run`."""
+    parser = argparse.ArgumentParser("python -m vitlib", description="The Vision Transformer of the book Patchwork.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     recipes = "\n".join(f"  {name:16} {recipe.about}" for name, recipe in RECIPES.items())
-    parser = argparse.ArgumentParser(
-        "python -m vitlib.train", formatter_class=argparse.RawDescriptionHelpFormatter,
+    train = commands.add_parser(
+        "train", formatter_class=argparse.RawDescriptionHelpFormatter, help="train a recipe, from its first weights",
         description="Train a Vision Transformer; writes weights.safetensors and record.json.",
         epilog=f"recipes:\n{recipes}\n\nseveral processes or GPUs:\n"
-               "  torchrun --standalone --nproc-per-node 2 -m vitlib.train RECIPE")
-    parser.add_argument("recipe", choices=RECIPES, metavar="RECIPE", help="one of the recipes below")
-    parser.add_argument("--out", type=Path, help="folder for the results (default: runs/RECIPE-SEED)")
-    parser.add_argument("--data", help="shapes, shapes-scattered, cifar10, or a folder with train/ and test/")
-    parser.add_argument("--seed", type=int, help="another seed: other first weights, other order, other augmentation")
-    parser.add_argument("--validation", type=float, default=0.0, metavar="SHARE",
-                        help="set a share of the training images aside and score it after each epoch; "
-                             "the test set stays shut")
-    parser.add_argument("--resume", action="store_true", help="go on from the folder's checkpoint, if there is one")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--set", nargs="+", default=[], metavar="FIELD=VALUE",
-                        help="change fields of the model or the training")
+               "  torchrun --standalone --nproc-per-node 2 -m vitlib train RECIPE")
+    train.set_defaults(run=run_recipe)
+    train.add_argument("recipe", choices=RECIPES, metavar="RECIPE", help="one of the recipes below")
+    train.add_argument("--out", type=Path, help="folder for the results (default: runs/RECIPE-SEED)")
+    train.add_argument("--data", help="shapes, shapes-scattered, cifar10, or a folder with train/ and test/")
+    train.add_argument("--seed", type=int, help="another seed: other first weights, other order, other augmentation")
+    train.add_argument("--validation", type=float, default=0.0, metavar="SHARE",
+                       help="set a share of the training images aside and score it after each epoch; "
+                            "the test set stays shut")
+    train.add_argument("--resume", action="store_true", help="go on from the folder's checkpoint, if there is one")
+    train.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    train.add_argument("--set", nargs="+", default=[], metavar="FIELD=VALUE",
+                       help="change fields of the model or the training")
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Train by the command line; exits with one clear line where something is wrong."""
+    """Do what the command line says; exits with one clear line where something is wrong."""
     args = parse(arguments)
     keep_memory()
     if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun started this process
         signal.signal(signal.SIGTERM, stop)
     try:
         with group(args.device) as device:
-            run(args, device)
+            args.run(args, device)
     except (ValueError, OSError, FloatingPointError) as error:
-        raise SystemExit(f"vitlib.train: {error}") from error
+        raise SystemExit(f"vitlib {args.command}: {error}") from error
     except RuntimeError as error:
         if "gloo" not in str(error) and not isinstance(error, DistError):
             raise
@@ -95,23 +87,12 @@ def stop(*signal_and_frame) -> None:
 
     Not by an exception: whatever code runs at that moment could catch it, and then the run would go on.
     """
-    os.write(2, b"vitlib.train: stopped, because another process of this run died or someone asked for it. "
+    os.write(2, b"vitlib: stopped, because another process of this run died or someone asked for it. "
                 b"The last checkpoint is kept: give the same command with --resume\n")
     os._exit(1)
 
 
-def keep_memory() -> None:
-    """Tell Linux's C library to keep freed memory for the next step instead of giving it back to the system.
-
-    A training step asks for the same few hundred MB each time. What fetching them anew costs depends on the machine;
-    chapter 11 measures it.
-    """
-    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD of malloc.h
-        libc.mallopt(-3, 2**30) or libc.mallopt(-3, 2**25)  # M_MMAP_THRESHOLD; older libraries allow 32 MiB at most
-
-
-def run(args: argparse.Namespace, device: torch.device) -> None:
+def run_recipe(args: argparse.Namespace, device: torch.device) -> None:
     """Build what was asked for, train it, open the test set once, and write the results."""
     recipe = RECIPES[args.recipe]
     changes = dict(pair.split("=", 1) if "=" in pair else (pair, "") for pair in args.set)

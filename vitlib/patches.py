@@ -1,10 +1,6 @@
 """Cut images into patches, and turn each patch into a token."""
 
-from itertools import pairwise
-
 from torch import Tensor, nn
-
-from .resnet import residual_block
 
 
 def patchify(images: Tensor, patch_size: int) -> Tensor:
@@ -69,40 +65,3 @@ class PatchEmbed(nn.Module):
             raise ValueError(f"the model reads images of shape (B, {', '.join(map(str, expected))}), got "
                              f"{tuple(images.shape)}; resize them, or build the model for this size")
         return self.proj(images).flatten(2).transpose(1, 2)  # (B, D, rows, columns) -> (B, N, D)
-
-
-class ConvStem(PatchEmbed):
-    """A stack of small convolutions in place of one cut: (B, C, H, W) -> (B, N, D), as PatchEmbed gives.
-
-    Each 3×3 convolution halves the sides, until P pixels have become one token; neighbouring tokens share pixels.
-    Raises ValueError when P is no power of 2, and as PatchEmbed does.
-    Source: Xiao et al. 2021, "Early convolutions help transformers see better". Built in chapter 10.
-    """
-
-    def __init__(self, image_size: int, patch_size: int, channels: int, dim: int):
-        super().__init__(image_size, patch_size, channels, dim)
-        halvings = patch_size.bit_length() - 1
-        if patch_size != 2**halvings:
-            raise ValueError(f"a stem halves the sides: patch_size must be a power of 2, got {patch_size}")
-        layers: list[nn.Module] = []
-        for left in reversed(range(halvings)):
-            width = dim // 2**left  # half as many pixels each way, twice as many channels
-            layers += [nn.Conv2d(channels, width, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(width), nn.GELU()]
-            channels = width
-        self.proj = nn.Sequential(*layers, nn.Conv2d(channels, dim, kernel_size=1))
-
-
-class ResidualStem(ConvStem):
-    """A convolutional stem whose first convolution is followed by residual blocks; all but the first halve the sides.
-
-    Shapes and errors are ConvStem's. Source: Dosovitskiy et al. 2021, section 3.1 (hybrids). Built in chapter 10.
-    """
-
-    def __init__(self, image_size: int, patch_size: int, channels: int, dim: int):
-        super().__init__(image_size, patch_size, channels, dim)
-        widths = [layer.num_features for layer in self.proj if isinstance(layer, nn.BatchNorm2d)]
-        blocks = [residual_block(inside, outside) for inside, outside in pairwise(widths[:1] + widths)]
-        self.proj = nn.Sequential(*self.proj[:-1][:3], *blocks, self.proj[-1])  # first convolution, blocks, 1×1
-
-
-STEMS = {"patch": PatchEmbed, "conv": ConvStem, "residual": ResidualStem}

@@ -1,4 +1,4 @@
-"""Train a ViT: one loop in the open. `python -m vitlib.train --help` runs it from a terminal."""
+"""Train a ViT: one loop in the open. `python -m vitlib train RECIPE` runs it from a terminal."""
 
 import sys
 import time
@@ -237,5 +237,4 @@ def quiet() -> bool:
 
 
 if __name__ == "__main__":
-    from .cli import main
-    main()
+    raise SystemExit("the command is now: python -m vitlib train RECIPE")

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from .encoder import EncoderBlock
-from .patches import STEMS
 from .positions import sincos_2d
+from .stems import STEMS
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
-from vitlib.checkpoint import write_atomically  # noqa: E402
+from vitlib.files import write_atomically  # noqa: E402
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 FLOOR = next(need.removeprefix("torch>=") for need in PROJECT["dependencies"] if need.startswith("torch>="))

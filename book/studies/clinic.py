@@ -1,6 +1,6 @@
 """Measure what each fault of the bug clinic costs: train the healthy model and every patient, seed by seed.
 
-    python book/tools/clinic.py        # --dry for a trial of a minute
+    python book/studies clinic        # --dry for a trial of a minute
 
 Patients and healthy model share a seed's initial weights, batches and test images, so differences are paired.
 Each run is kept when it ends in runs/clinic.json; the same command goes on from there. When all are done, the
@@ -20,8 +20,9 @@ import torch
 
 from vitlib.checkpoint import ZOO, environment, save_record
 from vitlib.clinic import PATIENTS, plant
-from vitlib.data import ImageSet, load_cifar10, stratified_split
+from vitlib.data import ImageSet, stratified_split
 from vitlib.shapes import shapes
+from vitlib.sources import load_cifar10
 from vitlib.train import TrainConfig, evaluate, fit
 from vitlib.vit import ViT, ViTConfig
 
@@ -123,7 +124,7 @@ def main() -> None:
     parser.add_argument("--dry", action="store_true", help="two seeds, 200 images, nothing written to --out")
     args = parser.parse_args()
     path = args.work.with_stem(args.work.stem + "-dry") if args.dry else args.work
-    begun = {"about": "python book/tools/clinic.py", **environment(), "model": asdict(MODEL), "interval": METHOD,
+    begun = {"about": "python book/studies clinic", **environment(), "model": asdict(MODEL), "interval": METHOD,
              "t_97.5": {}, "seconds": 0.0, "data": {}}
     record = json.loads(path.read_text()) if path.is_file() else begun
     for name in ("commit", "torch"):
@@ -140,7 +141,3 @@ def main() -> None:
         print(f"not written to {args.out}, because a part is missing")
     elif not args.dry:
         save_record(args.out, record)
-
-
-if __name__ == "__main__":
-    main()

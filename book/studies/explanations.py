@@ -1,7 +1,7 @@
 """Score every explanation method, and try register tokens: writes vitlib/zoo/explanations.json.
 
-    python book/tools/explanations.py scores       the zoo's two models on 1,000 images (ten minutes on two cores)
-    python book/tools/explanations.py registers    six models, trained where runs/ does not hold them (an hour)
+    python book/studies explanations scores       the zoo's two models on 1,000 images (ten minutes on two cores)
+    python book/studies explanations registers    six models, trained where runs/ does not hold them (an hour)
 """
 
 import argparse
@@ -70,7 +70,7 @@ def registers(count: int, seed: int) -> dict:
     """Train shapes-scattered with `count` registers, unless it is there, and look at it."""
     out = ROOT / "runs" / f"registers-{count}-{seed}"
     if not (out / "record.json").exists():
-        cli.main(["shapes-scattered", "--seed", str(seed), "--set", f"registers={count}",
+        cli.main(["train", "shapes-scattered", "--seed", str(seed), "--set", f"registers={count}",
                   "--out", str(out), "--resume"])
     model, data = load_weights(out / "weights.safetensors"), shapes(IMAGES, seed=SEED, scattered=True)
     images, R = normalise(data.images), model.config.registers
@@ -105,7 +105,3 @@ def main() -> None:
         runs = [registers(count, seed) for seed in range(3) for count in (0, 4)]
         record["registers"] = {"recipe": "shapes-scattered", "runs": runs, **environment()}
     save_record(path, record)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """ViT, hybrid and convolutional network side by side: many images and few, for the same passes and the same time.
 
-    python book/tools/vit_cnn.py          # --dry for a trial of a minute
+    python book/studies vit_cnn          # --dry for a trial of a minute
 
 All runs of a seed share order and augmentation, so differences are paired. The score is the accuracy on a stratified
 tenth of the training images; the test set stays shut. Fewer images are a stratified part of the other nine tenths.
@@ -77,6 +77,6 @@ def summarise(runs: dict) -> dict:
     return {"models": models, "runs": found, "differences": differences}
 
 
-if __name__ == "__main__":
+def main() -> None:
     collect("vit_cnn", run, wanted(),
             {"interval": METHOD.replace("healthy minus patient", "one contender minus another")}, summarise)

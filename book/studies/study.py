@@ -13,8 +13,9 @@ import torch
 from torch import nn
 
 from vitlib.checkpoint import ZOO, environment, save_record
-from vitlib.cli import keep_memory
-from vitlib.data import ImageSet, load_cifar10, stratified_split
+from vitlib.data import ImageSet, stratified_split
+from vitlib.devices import keep_memory
+from vitlib.sources import load_cifar10
 from vitlib.train import TrainConfig, evaluate, fit
 
 SEEDS = (0, 1, 2)
@@ -59,7 +60,7 @@ def collect(name: str, run: Callable[..., dict], jobs: dict[str, tuple], about: 
     path = args.work.with_stem(args.work.stem + "-dry") if args.dry else args.work
     torch.set_num_threads(1)  # for the record of the environment too
     train, validation = data(args.dry)
-    begun = {"about": f"python book/tools/{name}.py", **environment(), "data": train.name,
+    begun = {"about": f"python book/studies {name}", **environment(), "data": train.name,
              "training images": len(train), "validation images": len(validation), "seeds": list(SEEDS)}
     record = json.loads(path.read_text()) if path.is_file() else begun | about | {"runs": {}}
     for key in ("commit", "torch", "data", "training images"):

@@ -1,6 +1,6 @@
 """Two stems, each with AdamW and with Muon for its convolutions: does the worth of one depend on the other?
 
-    python book/tools/stems.py            # --dry for a trial of a minute
+    python book/studies stems            # --dry for a trial of a minute
 
 Everything else is the staircase's last rung, which is the first of the four. All four of a seed share order and
 augmentation, so differences are paired. The score is the accuracy on a stratified tenth of the training images; the
@@ -49,6 +49,6 @@ def summarise(runs: dict) -> dict:
     return {"ways": ways, "gains": gains | {"more together than apart": cost(together, [0.0] * len(SEEDS))}}
 
 
-if __name__ == "__main__":
+def main() -> None:
     collect("stems", run, {f"{stem}, {by}, seed {seed}": (stem, by, seed) for seed in SEEDS for stem, by in WAYS},
             {"interval": METHOD.replace("healthy minus patient", "one way minus another")}, summarise)

@@ -1,7 +1,7 @@
 """How fast does vitlib train, beside three tutorials and four libraries? One table, all in the same minutes.
 
     pip install -e '.[bench]'
-    python book/tools/bench.py            # --dry for a trial, --memory for each model's peak memory too
+    python book/studies bench            # --dry for a trial, --memory for each model's peak memory too
 
 A step is forward, cross-entropy, backward and fused AdamW on one fixed batch: data loading is nobody's merit.
 Weights are random, nothing is downloaded. Libraries run without dropout; a tutorial runs with its own rate and
@@ -179,7 +179,3 @@ def main() -> None:
     results = {name: bench(name, batch, rounds, args.memory) for name in configs}
     if args.out or not args.dry:
         save_record(args.out or ZOO / "bench.json", about | {"results": results})
-
-
-if __name__ == "__main__":
-    main()

@@ -1,10 +1,10 @@
 """What does each knob of training change? Two small ViTs, each knob against the same run without it.
 
-    python book/tools/speed.py         # four to five minutes on two quiet cores; --dry for a trial
+    python book/studies speed         # four to five minutes on two quiet cores; --dry for a trial
 
 The candidates of a comparison take turns in random order, so that they share the machine's slow moments; steps before
 the clock starts do not count. A ratio is that of the medians; its 95 % interval comes from drawing whole rounds again.
-Memory is kept between steps, as `python -m vitlib.train` does; whether that pays is measured in processes of their own.
+Memory is kept between steps, as `python -m vitlib train` does; whether that pays is measured in processes of their own.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from vitlib.checkpoint import ZOO, environment, save_record
-from vitlib.cli import keep_memory
+from vitlib.devices import keep_memory
 from vitlib.vit import ViT, ViTConfig
 
 SIZES = {"d96": ViTConfig(dim=96, depth=4, heads=3), "d192": ViTConfig(dim=192, depth=6, heads=6)}
@@ -163,7 +163,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     keep_memory()
-    about = {"about": "python book/tools/speed.py", **environment(), "threads": args.threads, "cores": os.cpu_count(),
+    about = {"about": "python book/studies speed", **environment(), "threads": args.threads, "cores": os.cpu_count(),
              "instructions": torch.backends.cpu.get_cpu_capability(), "rounds": 2 if args.dry else args.rounds,
              "warm_up_rounds": WARM_UP, "method": METHOD, "optimizer": "AdamW(fused=True)"}
     start = time.perf_counter()
@@ -176,7 +176,3 @@ def main() -> None:
     record = about | {"seconds": round(time.perf_counter() - start, 1), "sizes": sizes}
     if args.out or not args.dry:
         save_record(args.out or ZOO / "speed.json", record)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """Climb from a tutorial's training to the book's, step by step, with several seeds for every step.
 
-    python book/tools/staircase.py        # --dry for a trial of a minute
+    python book/studies staircase        # --dry for a trial of a minute
 
 A rung keeps all changes of the rungs below it. The rungs of a seed share order and augmentation
 where their batches are alike, and gains are paired.
@@ -71,6 +71,6 @@ def summarise(runs: dict) -> dict:
     return {"rungs": rungs}
 
 
-if __name__ == "__main__":
+def main() -> None:
     collect("staircase", run, {f"{title}, seed {seed}": (title, seed) for seed in SEEDS for title in RUNGS},
             {"interval": METHOD.replace("healthy minus patient", "a rung minus the rung below")}, summarise)
