@@ -1,5 +1,8 @@
+from dataclasses import replace
+
 import pytest
 import torch
+from common import pictures
 
 from vitlib.augment import (
     beta,
@@ -13,6 +16,7 @@ from vitlib.augment import (
     random_erase,
     random_flip,
 )
+from vitlib.train import TrainConfig, batches
 
 EACH = {  # every change of images alone, at a strength that is seen
     "flip": random_flip,
@@ -181,3 +185,22 @@ def test_beta_has_the_right_mean_and_spread():
         assert share.var().item() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.05)
     with pytest.raises(ValueError, match="alpha > 0, got 0"):
         beta(3, 0, rng())
+
+
+CHANGES = {"none": {"crop": 0, "flip": False}, "flip": {"crop": 0}, "crop": {}, "affine and colour": {"augment": 0.5},
+           "erase": {"erase": 1.0}, "mixup": {"mixup": 0.5}, "cutmix": {"cutmix": 1.0}}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_batch_lies_channels_first_in_memory_whatever_the_images_do(change):
+    """From images that lie channels last oneDNN's AVX2 backward pass may write past its memory."""
+    data = pictures()
+    data = replace(data, images=data.images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2))
+    assert not data.images.is_contiguous()
+    config = TrainConfig(batch_size=8, **CHANGES[change])
+    for images, _ in batches(data, config, 0, torch.Generator().manual_seed(0)):
+        assert images.is_contiguous()
+
+
+def test_a_crop_lies_channels_first_in_memory():
+    assert random_crop(torch.rand(4, 3, 8, 8), 2, torch.Generator().manual_seed(0)).is_contiguous()

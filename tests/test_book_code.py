@@ -47,7 +47,6 @@ NOT_SHOWN = {
     "augment.cutmix": "strong augmentation, for a later chapter",
     "augment.beta": "strong augmentation, for a later chapter",
     "optim.make_optimizers": "calls PyTorch's AdamW and Muon; chapter 8 checks its result",
-    "optim.MatrixMuon": "hands a convolution to PyTorch's Muon as a matrix; a test compares the two, chapter 9 uses it",
     "optim.set_rate": "two loops around an assignment",
     "optim.finite_or_stop": "an error message",
     "train.TrainConfig": "a list of settings, printed where it is used",

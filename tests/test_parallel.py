@@ -82,8 +82,8 @@ def test_muon_makes_the_same_steps_in_two_processes(tmp_path):
     alone, start = trained(config)[0], trained(replace(config, lr=1e-12, muon_lr=1e-12, weight_decay=0.0))[0]
     patches = "patch_embed.proj.weight"
     assert (alone[patches] - start[patches]).abs().max() > 0.01
-    for found, _ in in_processes(tmp_path, 2, config=config):  # Muon works in bfloat16: a rounding may tip one digit
-        assert max((found[n] - alone[n]).abs().max() for n in alone) < 1e-3
+    for found, _ in in_processes(tmp_path, 2, config=config):  # Muon's products are in float32
+        assert max((found[n] - alone[n]).abs().max() for n in alone) < 1e-5
 
 
 def test_a_run_of_three_processes_goes_on_with_two(tmp_path):

@@ -18,6 +18,7 @@ Model
     encoder     MLP, DropPath and the encoder block
     vit         the Vision Transformer and its configuration
 Training
+    muon        momentum whose every step is made nearly orthogonal
     optim       optimisers, which parameters decay, the learning rate over time
     checkpoint  files to resume from, weights to share, records of runs; the zoo
     parallel    several processes that train as one

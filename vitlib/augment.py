@@ -34,7 +34,8 @@ def random_crop(images: Tensor, padding: int, g: torch.Generator) -> Tensor:
     rows = mirror(torch.arange(H, device=g.device) + shift[0], H)  # (B, H)
     columns = mirror(torch.arange(W, device=g.device) + shift[1], W)  # (B, W)
     batch = torch.arange(B, device=g.device)[:, None, None]
-    return images.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    shifted = images.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]]  # (B, H, W, C)
+    return shifted.permute(0, 3, 1, 2).contiguous()  # (B, C, H, W), in memory too
 
 
 def mirror(index: Tensor, size: int) -> Tensor:

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW, Muon, Optimizer
+from torch.optim import AdamW, Optimizer
+
+from .muon import Muon
 
 
 def learning_rate(step: int, total: int, peak: float = 1.0, warmup: int = 0, shape: str = "cosine",
@@ -46,30 +48,12 @@ def parameter_groups(named: Iterator[tuple[str, nn.Parameter]], weight_decay: fl
             {"params": [p for n, p in named if not decays(n, p)], "weight_decay": 0.0}]
 
 
-class MatrixMuon(Muon):
-    """PyTorch's Muon takes matrices only; this one reads a convolution (out, in, k, k) as a matrix (out, in·k·k)."""
-
-    def __init__(self, parameters: list[nn.Parameter], **settings):
-        self.whole = parameters
-        super().__init__([nn.Parameter(p.detach().flatten(1)) if p.ndim == 4 else p for p in parameters], **settings)
-
-    def step(self) -> None:
-        for whole, flat in zip(self.whole, self.param_groups[0]["params"], strict=True):  # they share their memory
-            flat.grad = None if whole.grad is None else whole.grad.flatten(1)
-        super().step()
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        for whole in self.whole:
-            whole.grad = None
-
-
 def make_optimizers(model: nn.Module, kind: str, lr: float, weight_decay: float, betas: tuple[float, float],
                     muon_lr: float, muon_decay: float) -> list[Optimizer]:
     """"adamw" for everything; or "muon" for the matrices inside the blocks and AdamW for the rest.
 
-    With "muon+stem", Muon takes the convolutions before the blocks too. It makes each update nearly orthogonal, so
-    that no direction is left behind. Frozen parameters are left out. Raises ValueError for another kind.
-    Source: Loshchilov and Hutter 2019 (AdamW), Jordan et al. 2024 (Muon).
+    With "muon+stem", Muon takes the convolutions before the blocks too. Frozen parameters are left out.
+    Raises ValueError for another kind. Source: Loshchilov and Hutter 2019 (AdamW), Jordan et al. 2024 (Muon).
     """
     if kind not in ("adamw", "muon", "muon+stem"):
         raise ValueError(f"optimizer {kind!r} is not adamw, muon or muon+stem")
@@ -79,7 +63,7 @@ def make_optimizers(model: nn.Module, kind: str, lr: float, weight_decay: float,
     rest = [(n, p) for n, p in named if all(p is not q for _, q in hidden)]
     optimizers = [AdamW(parameter_groups(rest, weight_decay), lr=lr, betas=betas, fused=True)]
     if hidden:
-        optimizers.append(MatrixMuon([p for _, p in hidden], lr=muon_lr, weight_decay=muon_decay, momentum=0.95))
+        optimizers.append(Muon([p for _, p in hidden], muon_lr, muon_decay))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak"] = group["lr"]  # the schedule scales this

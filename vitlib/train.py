@@ -100,7 +100,7 @@ def augment_batch(images: Tensor, targets: Tensor, config: TrainConfig, calm: bo
     if mixed:  # the coin stays on the device: a GPU need not wait for it
         coin = torch.randint(len(mixed), (1,), generator=g, device=g.device)
         images, targets = (torch.stack(parts).index_select(0, coin)[0] for parts in zip(*mixed, strict=True))
-    return images, targets
+    return images.contiguous(), targets  # channels first in memory too: see resnet.residual_block
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
