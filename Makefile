@@ -68,9 +68,10 @@ lab: $(VENV)/ready  ## JupyterLab on the chapters
 train: $(VENV)/ready  ## train a recipe: make train RECIPE=cifar10-tiny
 	$(RUN)/python -m vitlib train $(RECIPE)
 
-bench: $(VENV)/ready  ## images per second beside the tutorials and other libraries
+bench: $(VENV)/ready  ## images per second beside tutorials and other libraries, and the recipes' whole steps
 	$(RUN)/python -m pip install --quiet -e '.[bench]'
 	$(RUN)/python book/studies bench --memory
+	$(RUN)/python book/studies steps
 
 study: $(VENV)/ready  ## the studies that make records: make study lists them, make study STUDY=clinic runs one
 	$(RUN)/python book/studies $(STUDY)
