@@ -130,6 +130,13 @@ def test_names_that_are_no_utf8_are_read_and_can_be_printed(tmp_path):
     f"{said[0].message} {data.classes} {data.name}".encode()  # as print does
 
 
+def test_names_cannot_steer_the_terminal(tmp_path):
+    folder = write_folder(tmp_path / "x", classes=("cat", "dog\x1b[2J"))
+    (folder / "cat" / "a\nb.jpg").write_text("no image")
+    with pytest.warns(UserWarning, match=r"/cat/a\\x0ab.jpg "):
+        assert load_folder(folder, 8).classes == ("cat", r"dog\x1b[2J")
+
+
 def test_dead_links_pipes_and_loops_are_named(tmp_path, home):
     folder = write_folder(tmp_path / "x")
     (folder / "cat" / "dead.jpg").symlink_to("nowhere.jpg")

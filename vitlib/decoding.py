@@ -27,6 +27,8 @@ UPRIGHT = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4:
            5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
            8: Image.Transpose.ROTATE_90}  # by EXIF's number for how the camera was held
 
+CONTROLS = {code: f"\\x{code:02x}" for code in [*range(32), *range(127, 160)]}  # would steer a terminal
+
 heard = threading.local()  # what Pillow warned of in this thread, while it read one file
 
 
@@ -93,8 +95,8 @@ def reason(error: Exception) -> str:
 
 
 def printable(path: str | os.PathLike) -> str:
-    r"""A path or name that can be printed: bytes that are no UTF-8 become \x…"""
-    return os.fsencode(path).decode("utf-8", errors="backslashreplace")
+    r"""A path or name that can be printed: bytes that are no UTF-8, and control characters, become \x…"""
+    return os.fsencode(path).decode("utf-8", errors="backslashreplace").translate(CONTROLS)
 
 
 @contextmanager

@@ -29,6 +29,8 @@ LITTER = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$rec
 
 
 class ImageFile(NamedTuple):
+    """One image, before it is read."""
+
     place: tuple[str, ...]  # the names below the folder: its class, perhaps more folders, its own
     bytes: int
     changed: int  # nanoseconds
@@ -86,13 +88,14 @@ def load_folder(folder: str | Path, image_size: int = 32) -> ImageSet:
 def find_images(folder: Path) -> Found:
     """Everything in a folder of classes, in the same order on every machine."""
     found = Found(folder)
-    pending = [((), frozenset())]  # folders to look into: where each lies, and which folders it lies in
+    pending = [((), frozenset())]  # folders to look into: the place of each, and which folders it lies in
     while pending:
         place, above = pending.pop()
         here = folder.joinpath(*place)
         try:
-            this = os.stat(here)
-            names = [] if (this.st_dev, this.st_ino) in above else os.listdir(here)  # a link can lead upwards
+            info = os.stat(here)
+            this = (info.st_dev, info.st_ino)
+            names = [] if this in above else os.listdir(here)  # a link can lead upwards
         except OSError as error:
             if not place:
                 raise
@@ -101,29 +104,39 @@ def find_images(folder: Path) -> Found:
         for name in names:
             if name.startswith(".") or name.lower() in LITTER:
                 continue
-            path, suffix = os.path.join(here, name), suffix_of(name)
-            try:
-                info = os.stat(path)
-            except OSError as error:
-                dead = os.path.islink(path) and not os.path.exists(path)
-                found.bad.append(f"{printable(path)} ({'a link that leads nowhere' if dead else error.strerror})")
-                found.classes += [] if place or suffix in SUFFIXES else [name]
-                continue
-            if stat.S_ISDIR(info.st_mode):
-                pending.append(((*place, name), above | {(this.st_dev, this.st_ino)}))
-                found.classes += [] if place else [name]
-            elif suffix not in SUFFIXES:
-                found.others[printable(suffix) or "without suffix"] += 1
-            elif not stat.S_ISREG(info.st_mode):  # a pipe would never end
-                found.bad.append(f"{printable(path)} (no regular file)")
-            elif not place:
-                found.bad.append(f"{printable(path)} (beside the folders of the classes, so in no class)")
-            else:
-                found.files.append(ImageFile((*place, name), info.st_size, info.st_mtime_ns))
-    found.classes.sort()
-    found.files.sort()
-    found.bad.sort()
+            if look_at(found, (*place, name)):
+                pending.append(((*place, name), above | {this}))
+    for part in (found.classes, found.files, found.bad):
+        part.sort()
     return found
+
+
+def look_at(found: Found, place: tuple[str, ...]) -> bool:
+    """Enter what lies at a place in `found`; True for a folder, which is to be looked into."""
+    path, suffix = os.path.join(found.folder, *place), suffix_of(place[-1])
+    try:
+        info, trouble = os.stat(path), ""
+    except FileNotFoundError:
+        info, trouble = None, "a link that leads nowhere"
+    except OSError as error:
+        info, trouble = None, error.strerror
+    is_folder = info is not None and stat.S_ISDIR(info.st_mode)
+    if len(place) == 1 and (is_folder or (trouble and suffix not in SUFFIXES)):  # a class, perhaps on a lost disk
+        found.classes.append(place[0])
+    if is_folder:
+        return True
+    if suffix not in SUFFIXES and not trouble:
+        found.others[printable(suffix) or "without suffix"] += 1
+        return False
+    if not trouble and not stat.S_ISREG(info.st_mode):
+        trouble = "no regular file"  # a pipe would never end
+    if not trouble and len(place) == 1:
+        trouble = "beside the folders of the classes, so in no class"
+    if trouble:
+        found.bad.append(f"{printable(path)} ({trouble})")
+    else:
+        found.files.append(ImageFile(place, info.st_size, info.st_mtime_ns))
+    return False
 
 
 def suffix_of(name: str) -> str:
@@ -155,7 +168,7 @@ def left_out(found: Found) -> str:
         parts.append(f"left out {len(found.bad)} of {len(found.files) + len(found.bad)} images; mend, move or delete: "
                      + listed(sorted(found.bad)))
     if found.others:
-        counts = ", ".join(f"{count} {suffix}" for suffix, count in sorted(found.others.items()))
+        counts = listed([f"{count} {suffix}" for suffix, count in sorted(found.others.items())], ", ")
         parts.append(f"left out {found.others.total()} files in {printable(found.folder)} that are no images by their "
                      f"suffix: {counts}")
     return ". Also ".join(parts)
