@@ -15,5 +15,6 @@ def _seed():
 def home(tmp_path, monkeypatch):
     """An empty home folder, so that no cache of the person who runs the tests is read or written."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("VITLIB_DATA", raising=False)
+    for name in ("VITLIB_DATA", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
     return tmp_path / "home"

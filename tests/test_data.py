@@ -15,15 +15,43 @@ def test_normalise_treats_bytes_and_shares_alike():
     torch.testing.assert_close(normalise(images, 0.2, 0.1), torch.tensor([-2.0, 0.0, 8.0]))
 
 
-@pytest.mark.parametrize(("images", "labels", "words"), [
-    (torch.zeros(2, 3, 4, 4), [0, 1], r"uint8 \(N, C, H, W\), got torch.float32 \(2, 3, 4, 4\)"),
-    (torch.zeros(2, 4, 4, dtype=torch.uint8), [0, 1], r"got torch.uint8 \(2, 4, 4\)"),
-    (torch.zeros(2, 3, 4, 4, dtype=torch.uint8), [0, 1, 1], r"2 images need as many labels, got shape \(3,\)"),
-    (torch.zeros(2, 3, 4, 4, dtype=torch.uint8), [0, 3], "run from 0 to 3, but 3 classes have the labels 0 to 2"),
-    (torch.zeros(2, 3, 4, 4, dtype=torch.uint8), [-1, 2], "run from -1 to 2")])
-def test_parts_that_do_not_fit_together_are_named(images, labels, words):
+IMAGES = torch.zeros(2, 3, 4, 5, dtype=torch.uint8)
+LABELS = torch.tensor([0, 1])
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"images": IMAGES.float()}, r"images must be .* uint8 \(N, C, H, W\), got torch.float32 \(2, 3, 4, 5\); \(255"),
+    ({"images": IMAGES[:, 0]}, r"uint8 \(N, C, H, W\), got torch.uint8 \(2, 4, 5\)$"),
+    ({"images": IMAGES.numpy()}, r"images must be a tensor, .*, got ndarray; torch.as_tensor\(images\)"),
+    ({"images": [IMAGES[0], IMAGES[1]]}, "images must be a tensor, .*, got list"),
+    ({"labels": torch.tensor([0, 1, 1])}, r"2 images need as many labels, got shape \(3,\)"),
+    ({"labels": LABELS[:, None]}, r"labels must be a tensor, int64 \(N\), got torch.int64 \(2, 1\)$"),
+    ({"labels": LABELS.int()}, r"int64 \(N\), got torch.int32 \(2,\); labels.long\(\)"),
+    ({"labels": LABELS.float()}, r"got torch.float32 \(2,\); labels.long\(\)"),
+    ({"labels": LABELS.bool()}, r"got torch.bool \(2,\); labels.long\(\)"),
+    ({"labels": LABELS.numpy()}, r"labels must be .* got ndarray; torch.as_tensor\(labels\)"),
+    ({"labels": [0, 1]}, "labels must be .* got list"),
+    ({"labels": torch.tensor([0, 3])}, "run from 0 to 3, but 3 classes have the labels 0 to 2"),
+    ({"labels": torch.tensor([-1, 2])}, "run from -1 to 2"),
+    ({"masks": torch.zeros(1, 4, 5).bool()}, r"as many and as large as the images, \(2, 4, 5\), got \(1, 4, 5\)"),
+    ({"masks": torch.zeros(2, 5, 4).bool()}, r"as large as the images, \(2, 4, 5\), got \(2, 5, 4\)"),
+    ({"masks": IMAGES[:, :1].bool()}, r"masks must be .* bool \(N, H, W\), got torch.bool \(2, 1, 4, 5\)"),
+    ({"masks": IMAGES[:, 0]}, r"bool \(N, H, W\), got torch.uint8 \(2, 4, 5\); masks > 0"),
+    ({"masks": IMAGES[:, 0].bool().numpy()}, "masks must be .* got ndarray"),
+    ({"classes": ("a", "b", "a")}, "each class needs a name of its own, but a stands more than once"),
+    ({"classes": ["a", "b", "c"]}, r"classes must be a tuple of names, such as .* got \['a', 'b', 'c'\]"),
+    ({"classes": "abc"}, "a tuple of names, .* got 'abc'"),
+    ({"classes": (0, 1, 2)}, r"a tuple of names, .* got \(0, 1, 2\)")])
+def test_parts_that_do_not_fit_are_named_with_the_fix(changes, words):
+    whole = {"images": IMAGES, "labels": LABELS, "classes": ("a", "b", "c"), "masks": IMAGES[:, 0].bool()}
+    ImageSet(**whole)
     with pytest.raises(ValueError, match=words):
-        ImageSet(images, torch.tensor(labels), ("a", "b", "c"))
+        ImageSet(**whole | changes)
+
+
+def test_a_set_without_images_is_one():
+    data = ImageSet(IMAGES, LABELS, ("a", "b")).subset(torch.tensor([], dtype=torch.int64))
+    assert len(data) == 0
 
 
 def test_a_subset_keeps_images_labels_and_masks_together():

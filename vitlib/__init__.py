@@ -5,6 +5,7 @@ A file imports only from files above it, and from those at the end. In reading o
 Images
     data        one form for labelled images; how they are split and normalised
     shapes      ten classes of drawn objects, with their masks
+    decoding    one image file as a square of pixels
     folders     your own folder of images
     sources     where images come from: shapes, CIFAR-10, a folder
     augment     random changes to a batch of images, drawn for each image

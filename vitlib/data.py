@@ -8,20 +8,31 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Labelled images in memory. Raises ValueError when the parts do not fit together."""
+    """Labelled images in memory.
+
+    Nothing is converted on the way in: raises ValueError, which names the fix, where a part has another type or shape,
+    or the parts do not fit together.
+    """
 
     images: Tensor  # (N, C, H, W) uint8
     labels: Tensor  # (N,) int64
-    classes: tuple[str, ...]  # K names
+    classes: tuple[str, ...]  # K names, no two the same
     masks: Tensor | None = None  # (N, H, W) bool, where the object is
     name: str = "images"
 
     def __post_init__(self) -> None:
-        if self.images.ndim != 4 or self.images.dtype != torch.uint8:
-            raise ValueError(f"images must be uint8 (N, C, H, W), got {self.images.dtype} {tuple(self.images.shape)}")
-        if self.labels.shape != (len(self.images),):
-            raise ValueError(f"{len(self.images)} images need as many labels, got shape {tuple(self.labels.shape)}")
-        if len(self.labels) and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
+        check_tensor("images", self.images, torch.uint8, "N, C, H, W", "(255 * images).round().to(torch.uint8)")
+        N, _, H, W = self.images.shape
+        check_tensor("labels", self.labels, torch.int64, "N", "labels.long()")
+        if len(self.labels) != N:
+            raise ValueError(f"{N} images need as many labels, got shape {tuple(self.labels.shape)}")
+        if self.masks is not None:
+            check_tensor("masks", self.masks, torch.bool, "N, H, W", "masks > 0")
+            if self.masks.shape != (N, H, W):
+                raise ValueError(f"masks must be as many and as large as the images, {(N, H, W)}, "
+                                 f"got {tuple(self.masks.shape)}")
+        check_names(self.classes)
+        if N and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
             raise ValueError(f"labels run from {self.labels.min()} to {self.labels.max()}, but {len(self.classes)} "
                              f"classes have the labels 0 to {len(self.classes) - 1}")
 
@@ -31,6 +42,27 @@ class ImageSet:
     def subset(self, indices: Tensor) -> "ImageSet":
         masks = None if self.masks is None else self.masks[indices]
         return replace(self, images=self.images[indices], labels=self.labels[indices], masks=masks)
+
+
+def check_tensor(name: str, value: object, dtype: torch.dtype, axes: str, fix: str) -> None:
+    """Raise ValueError unless a part of an ImageSet is a tensor of this type and as many axes."""
+    expected = f"{name} must be a tensor, {str(dtype).removeprefix('torch.')} ({axes})"
+    if not isinstance(value, Tensor):
+        raise ValueError(f"{expected}, got {type(value).__name__}; torch.as_tensor({name}) makes a tensor of it")
+    got = f"got {value.dtype} {tuple(value.shape)}"
+    if value.ndim != axes.count(",") + 1:
+        raise ValueError(f"{expected}, {got}")
+    if value.dtype != dtype:
+        raise ValueError(f"{expected}, {got}; {fix} is the usual way there")
+
+
+def check_names(classes: object) -> None:
+    """Raise ValueError unless the classes are a tuple of different names."""
+    if not isinstance(classes, tuple) or not all(isinstance(name, str) for name in classes):
+        raise ValueError(f"classes must be a tuple of names, such as ('cat', 'dog'), got {classes!r}")
+    twice = sorted({name for name in classes if classes.count(name) > 1})
+    if twice:
+        raise ValueError(f"each class needs a name of its own, but {', '.join(twice)} stands more than once")
 
 
 def normalise(images: Tensor, mean: float = 0.5, std: float = 0.25) -> Tensor:

@@ -27,5 +27,24 @@ def write_atomically(path: str | Path, content: bytes) -> None:
 
 
 def data_home() -> Path:
-    """Where data sets lie: $VITLIB_DATA, or ~/.cache/vitlib."""
-    return Path(os.environ.get("VITLIB_DATA") or Path.home() / ".cache" / "vitlib").expanduser()
+    """Where data sets lie: $VITLIB_DATA, else $XDG_CACHE_HOME/vitlib, else ~/.cache/vitlib.
+
+    Raises FileNotFoundError where that cannot be told.
+    """
+    first = homes()[0]
+    if first.startswith("~"):
+        raise FileNotFoundError(f"there is no home folder, so {first} is nowhere; set VITLIB_DATA to a whole path")
+    return Path(first)
+
+
+def cache_homes() -> list[Path]:
+    """Where what was computed may be kept, the first choice first; empty where no place is known."""
+    return [Path(home) for home in homes() if not home.startswith("~")]
+
+
+def homes() -> list[str]:
+    """All places that the environment names, the first choice first. A ~ stays where it stands for nothing."""
+    shared = os.environ.get("XDG_CACHE_HOME", "")
+    shared = shared if os.path.isabs(shared) else "~/.cache"  # its specification: ignore what is relative
+    places = [os.environ.get("VITLIB_DATA"), os.path.join(shared, "vitlib")]
+    return [os.path.expanduser(place) for place in places if place]
