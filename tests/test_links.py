@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+import vitlib
+
 ROOT = Path(__file__).resolve().parents[1]
 LINKS = ROOT / "book" / "tools" / "links.py"
 
@@ -34,7 +36,7 @@ def small_book(tmp_path) -> Path:
     text = ["# Größe\n", "\n", "*5 minutes.*\n", "\n", "Text"]
     cells = [{"cell_type": "markdown", "id": "a", "metadata": {}, "source": text},
              {"cell_type": "code", "id": "b", "metadata": {}, "execution_count": None, "outputs": [],
-              "source": ['REPOSITORY = ""\n', 'BRANCH = "main"\n', "print(REPOSITORY)"]}]
+              "source": ["# Setup, the same in every chapter\n", 'REPOSITORY = ""\n', 'BRANCH = "main"\n', "print(REPOSITORY)"]}]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
     (tmp_path / "notebooks").mkdir()
@@ -201,17 +203,22 @@ def test_setup_fetches_vitlib_alone_and_twice_is_once(elsewhere, server, tmp_pat
 
 
 FAULTS = {  # what is changed in the cell, and what the reader is told
-    "no address": ('"ada/patchwork"', '""', "vitlib is not installed; run `make lab`"),
+    "no address": ('"ada/patchwork"', '""', "vitlib, the book's package, is not installed; in the book's folder"),
     "no network": ("https://github.com", "http://127.0.0.1:9", "pip could not install vitlib @ http"),
-    "old torch": ('version("torch") if', '"2.8.0+cpu" if', "newer, and here is 2.8.0+cpu; install it first"),
-    "no torch": ('find_spec("torch")', 'find_spec("torsch")', "newer, and here is none; install it first"),
+    "old torch": ('here("torch")', '"2.8.0+cpu"', "newer, and here is 2.8.0+cpu; install it first"),
+    "no torch": ('here("torch")', 'here("torsch")', "newer, and here is none; install it first"),
+    "no torchvision": ('"torchvision", "numpy"', '"torchwision", "numpy"', "needs torchwision, and here is none; install"),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_setup_stops_with_one_clear_message(elsewhere, fault):
     old, new, message = FAULTS[fault]
-    result = elsewhere(lambda text: text.replace(old, new), PIP_RETRIES="0")
+
+    def change(text: str) -> str:
+        assert old in text
+        return text.replace(old, new)
+    result = elsewhere(change, PIP_RETRIES="0")
     assert result.returncode != 0 and result.stdout == ""
     assert message in result.stderr.split("RuntimeError: ", 1)[1], result.stderr
     assert "another exception" not in result.stderr
@@ -219,8 +226,36 @@ def test_setup_stops_with_one_clear_message(elsewhere, fault):
 
 def test_setup_names_another_version_of_vitlib(elsewhere, tmp_path):
     (tmp_path / "site" / "vitlib").mkdir()
-    (tmp_path / "site" / "vitlib" / "__init__.py").touch()
-    (tmp_path / "site" / "vitlib-9.9.dist-info").mkdir()
-    (tmp_path / "site" / "vitlib-9.9.dist-info" / "METADATA").write_text("Name: vitlib\nVersion: 9.9\n")
+    (tmp_path / "site" / "vitlib" / "__init__.py").write_text('__version__ = "9.9"\n', encoding="utf-8")
     result = elsewhere()
-    assert f"written for vitlib {version('vitlib')}, and here is 9.9" in result.stderr
+    here = tmp_path / "site" / "vitlib"
+    assert f"written for vitlib {version('vitlib')}, and here is 9.9, in {here}; in the book's folder" in result.stderr
+
+
+NOT_INSTALLED = """
+from importlib import metadata
+def version(name, ask=metadata.version):
+    if name == "vitlib":
+        raise metadata.PackageNotFoundError(name)
+    return ask(name)
+metadata.version = version
+"""  # the environment that runs the tests knows vitlib's version
+
+
+def test_setup_works_in_a_copy_of_the_repository_where_nothing_is_installed(elsewhere, tmp_path):
+    shutil.copytree(ROOT / "vitlib", tmp_path / "vitlib", ignore=shutil.ignore_patterns("zoo", "__pycache__"))
+    result = elsewhere(lambda text: NOT_INSTALLED + text)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split(", ")[1] == f"vitlib {version('vitlib')}"
+    assert not list((tmp_path / "site").iterdir()), "nothing had to be fetched"
+
+
+def test_setup_names_a_folder_that_is_only_called_vitlib(elsewhere, tmp_path):
+    (tmp_path / "vitlib").mkdir()
+    result = elsewhere()
+    assert f"and here is unknown, in {tmp_path / 'vitlib'}; in the book's folder" in result.stderr
+    assert "another exception" not in result.stderr
+
+
+def test_the_package_says_the_version_that_the_setup_cell_asks_for():
+    assert vitlib.__version__ == version("vitlib")
