@@ -36,7 +36,8 @@ def small_book(tmp_path) -> Path:
     text = ["# Größe\n", "\n", "*5 minutes.*\n", "\n", "Text"]
     cells = [{"cell_type": "markdown", "id": "a", "metadata": {}, "source": text},
              {"cell_type": "code", "id": "b", "metadata": {}, "execution_count": None, "outputs": [],
-              "source": ["# Setup, the same in every chapter\n", 'REPOSITORY = ""\n', 'BRANCH = "main"\n', "print(REPOSITORY)"]}]
+              "source": ["# Setup, the same in every chapter\n", 'REPOSITORY = ""\n', 'BRANCH = "main"\n',
+                         "print(REPOSITORY)"]}]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
     (tmp_path / "notebooks").mkdir()
@@ -207,7 +208,7 @@ FAULTS = {  # what is changed in the cell, and what the reader is told
     "no network": ("https://github.com", "http://127.0.0.1:9", "pip could not install vitlib @ http"),
     "old torch": ('here("torch")', '"2.8.0+cpu"', "newer, and here is 2.8.0+cpu; install it first"),
     "no torch": ('here("torch")', 'here("torsch")', "newer, and here is none; install it first"),
-    "no torchvision": ('"torchvision", "numpy"', '"torchwision", "numpy"', "needs torchwision, and here is none; install"),
+    "no torchvision": ('"torchvision", "numpy"', '"torchwision", "numpy"', "needs torchwision, and here is none;"),
 }
 
 

@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "book" / "tools"))
 
 import chapters  # noqa: E402
+
 import notebooks  # noqa: E402
 
 # A terminal that knows ASCII only, as `ssh` to a bare machine gives it; on Windows, code page 1252 does the same.
@@ -21,7 +22,8 @@ ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIO
 
 
 def code(text: str, **more) -> dict:
-    return {"cell_type": "code", "execution_count": None, "id": "a", "metadata": {}, "outputs": [], "source": text} | more
+    return {"cell_type": "code", "execution_count": None, "id": "a", "metadata": {}, "outputs": [],
+            "source": text} | more
 
 
 def words(text: str, **more) -> dict:
@@ -116,7 +118,8 @@ def run(book: Path, *arguments: str, tool: str = "notebooks", **environment) -> 
 
 
 GOOD = json.dumps({"cells": [words("# 2")], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}, indent=1)
-CONFLICT = GOOD.replace('   "source": "# 2"', '<<<<<<< HEAD\n   "source": "# 2"\n=======\n   "source": "# 3"\n>>>>>>> theirs')
+CONFLICT = GOOD.replace('   "source": "# 2"', '<<<<<<< HEAD\n   "source": "# 2"\n=======\n   "source": "3"\n>>>>>>> theirs')
+GONE = {"tags": ["vitlib"], "vitlib": ["files.gone"]}
 BROKEN = {  # what a file holds, and what is said of it
     "a merge conflict": (CONFLICT.encode(), "holds a merge conflict, from line 7: settle it"),
     "half a file": (GOOD[:60].encode(), "is no valid JSON: "),
@@ -125,10 +128,10 @@ BROKEN = {  # what a file holds, and what is said of it
     "format 3": (json.dumps({"nbformat": 3, "worksheets": [], "metadata": {}}).encode(),
                  "format 3, expected 4: open it in JupyterLab and save it, or `jupyter nbconvert --to notebook"),
     "format 5": (GOOD.replace('"nbformat": 4', '"nbformat": 5').encode(), "format 5, expected 4"),
-    "no cells": (json.dumps({"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}).encode(), "has no cells"),
+    "no cells": (json.dumps(notebook()).encode(), "has no cells"),
     "no notebook": (b'{"a": 1}', "is JSON, but no notebook"),
     "a cell without text": (GOOD.replace('"source"', '"sauce"').encode(), "cell 0 has not all of"),
-    "a wrong library name": (json.dumps(notebook(code("", metadata={"tags": ["vitlib"], "vitlib": ["files.gone"]}))).encode(),
+    "a wrong library name": (json.dumps(notebook(code("", metadata=GONE))).encode(),
                              "shows ['files.gone'], which vitlib does not have"),
 }
 

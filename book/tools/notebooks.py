@@ -1,4 +1,4 @@
-"""Keep the notebooks as they are committed: no outputs, one id for each cell, one setup cell, library code as in the library.
+"""Keep the notebooks as they are committed: no outputs, an id for each cell, one setup cell, vitlib's own code.
 
     python book/tools/notebooks.py          mend every notebook in notebooks/
     python book/tools/notebooks.py --check  only say what is not as it should be; exit 1 if anything is
@@ -20,7 +20,7 @@ from itertools import count
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from chapters import (  # noqa: E402
+from chapters import (
     ROOT,
     SETUP_MARK,
     as_text,
@@ -42,8 +42,8 @@ LEFTOVERS = {
     "id", "outputId", "cellView", "colab", "colab_type", "executionInfo",  # Colab
     "vscode", "pycharm", "papermill", "_uuid", "_cell_guid",  # editors, runners, Kaggle
 }
-NOTEBOOK_LEFTOVERS = {"widgets", "accelerator", "gpuClass", "colab", "vscode", "interpreter", "orig_nbformat", "papermill",
-                      "pycharm", "toc", "varInspector"}
+NOTEBOOK_LEFTOVERS = {"widgets", "accelerator", "gpuClass", "colab", "vscode", "interpreter", "orig_nbformat",
+                      "papermill", "pycharm", "toc", "varInspector"}
 KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
           "language_info": {"name": "python"}}
 
@@ -84,7 +84,7 @@ if missing:  # --no-deps: numpy and torch stay as they are
 if here("vitlib") != "@VITLIB@":
     where = list(importlib.import_module("vitlib").__path__)[0]
     raise RuntimeError(f"this chapter is written for vitlib @VITLIB@, and here is {here('vitlib')}, in {where}; {HOW}")
-print(f"Python {sys.version.split()[0]}", *(f"{name} {here(name)}" for name in ("vitlib", "torch", "torchvision")), sep=", ")
+print(f"Python {sys.version.split()[0]}", *(f"{n} {here(n)}" for n in ("vitlib", "torch", "torchvision")), sep=", ")
 '''.replace("@FLOOR@", FLOOR.replace(".", ", ")).replace("@TORCH@", FLOOR).replace("@VITLIB@", PROJECT["version"])
 SETUP_END = 'print(f"Python {sys.version.split()[0]}"'  # how its last line begins
 
@@ -129,8 +129,8 @@ def library_cell(cell: dict) -> str:
     try:
         return "\n\n\n".join(map(library_source, shown(cell)))
     except (AttributeError, ImportError, TypeError, ValueError) as error:
-        raise ValueError(f'cell {cell["id"]} shows {shown(cell)!r}, which vitlib does not have ({error}); expected a list such '
-                         'as ["patches.patchify"]') from error
+        raise ValueError(f'cell {cell["id"]} shows {shown(cell)!r}, which vitlib does not have ({error}); expected a list '
+                         'such as ["patches.patchify"]') from error
 
 
 def with_own_ids(cells: list[dict], stem: str) -> None:
@@ -156,8 +156,8 @@ def mend(notebook: dict, stem: str) -> dict:
     cells = notebook["cells"]
     code = [number for number, cell in enumerate(cells) if cell["cell_type"] == "code"]
     if code and not any(map(is_setup, cells)):
-        cells.insert(code[0], {"cell_type": "code", "execution_count": None, "id": None, "metadata": {"tags": ["hide-input"]},
-                                "outputs": [], "source": SETUP})
+        cells.insert(code[0], {"cell_type": "code", "execution_count": None, "id": None,
+                               "metadata": {"tags": ["hide-input"]}, "outputs": [], "source": SETUP})
     with_own_ids(cells, stem)
     for cell in cells:
         for key in LEFTOVERS & cell["metadata"].keys():
