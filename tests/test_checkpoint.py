@@ -209,7 +209,7 @@ def test_weights_that_are_missing_damaged_or_of_something_else_are_named(tmp_pat
     load_weights(path)
     bad = {"truncated": lambda: path.write_bytes(whole[:-9]),
            "empty": lambda: path.write_bytes(b""),
-           "text": lambda: path.write_text("hello"),
+           "text": lambda: path.write_text("hello", encoding="utf-8"),
            "a folder's worth": lambda: path.write_bytes(b"\xff" * 99),
            "without a config": lambda: save_file(weights, path),
            "an unknown field": lambda: save_file(weights, path, {"config": '{"colour": 1}'}),
@@ -248,7 +248,7 @@ def test_every_model_of_the_zoo_loads_with_its_record(name):
 def test_a_record_is_json_that_a_person_can_read(tmp_path):
     record = {"a": 1, "b": [1.5, None], "c": "ü"}
     save_record(tmp_path / "r.json", record)
-    text = (tmp_path / "r.json").read_text()
+    text = (tmp_path / "r.json").read_text(encoding="utf-8")
     assert json.loads(text) == record
     assert "ü" in text
     assert text.endswith("}\n")

@@ -47,8 +47,8 @@ def test_grey_transparent_palette_and_oblong_images_become_rgb_squares(tmp_path)
 def test_other_files_and_hidden_folders_are_passed_over(tmp_path):
     folder = write_folder(tmp_path / "x")
     (folder / ".ipynb_checkpoints").mkdir()
-    (folder / "readme.txt").write_text("hello")
-    (folder / "cat" / "notes.txt").write_text("hello")
+    (folder / "readme.txt").write_text("hello", encoding="utf-8")
+    (folder / "cat" / "notes.txt").write_text("hello", encoding="utf-8")
     data = load_folder(folder, 8)
     assert (data.classes, len(data)) == (("cat", "dog"), 6)
 
@@ -77,7 +77,7 @@ def test_a_truncated_jpeg_is_named_and_the_others_are_kept(tmp_path, home):
         noise.save(folder / "cat" / f"{name}.jpg")
     whole = (folder / "cat" / "broken.jpg").read_bytes()
     (folder / "cat" / "broken.jpg").write_bytes(whole[: len(whole) // 2])
-    (folder / "dog" / "text.png").write_text("no image")
+    (folder / "dog" / "text.png").write_text("no image", encoding="utf-8")
     with pytest.warns(UserWarning, match="left out 2 of 7 images.*broken.jpg.*truncated.*text.png.*cannot identify"):
         data = load_folder(folder, 8)
     assert data.labels.tolist() == [0, 0, 0, 1, 1]
@@ -90,7 +90,7 @@ def test_a_truncated_jpeg_is_named_and_the_others_are_kept(tmp_path, home):
 def test_a_folder_without_one_readable_image_is_named(tmp_path):
     for name in ("cat", "dog"):
         (tmp_path / "x" / name).mkdir(parents=True)
-        (tmp_path / "x" / name / "a.jpg").write_text("no image")
+        (tmp_path / "x" / name / "a.jpg").write_text("no image", encoding="utf-8")
     with (pytest.warns(UserWarning, match="left out 2 of 2"),
           pytest.raises(ValueError, match=f"none of the 2 images in {tmp_path}/x can be read")):
         load_folder(tmp_path / "x")
@@ -139,6 +139,6 @@ def test_a_corrupt_cache_is_ignored_and_mended(tmp_path, home, monkeypatch, cont
 
 def test_a_cache_that_cannot_be_written_is_a_warning(tmp_path, home):
     home.mkdir()
-    (home / ".cache").write_text("a file where a folder should be")
+    (home / ".cache").write_text("a file where a folder should be", encoding="utf-8")
     with pytest.warns(UserWarning, match="cannot keep the decoded images in .*read anew"):
         assert len(load_folder(write_folder(tmp_path / "x"), 8)) == 6

@@ -29,10 +29,12 @@ def links(root: Path, *arguments: str) -> subprocess.CompletedProcess:
 def small_book(tmp_path) -> Path:
     """A book of one page and one chapter, which is not run."""
     shutil.copytree(ROOT / "book", tmp_path / "book")
-    config = (ROOT / "_config.yml").read_text()
-    (tmp_path / "_config.yml").write_text(config.replace("execute_notebooks: force", "execute_notebooks: off"))
-    (tmp_path / "README.md").write_text("# A book\n\nText\n")
-    (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: book/notation\nchapters:\n- file: notebooks/01_small\n")
+    config = (ROOT / "_config.yml").read_text(encoding="utf-8")
+    config = config.replace("execute_notebooks: force", "execute_notebooks: off")
+    (tmp_path / "_config.yml").write_text(config, encoding="utf-8")
+    (tmp_path / "README.md").write_text("# A book\n\nText\n", encoding="utf-8")
+    toc = "format: jb-book\nroot: book/notation\nchapters:\n- file: notebooks/01_small\n"
+    (tmp_path / "_toc.yml").write_text(toc, encoding="utf-8")
     text = ["# Größe\n", "\n", "*5 minutes.*\n", "\n", "Text"]
     cells = [{"cell_type": "markdown", "id": "a", "metadata": {}, "source": text},
              {"cell_type": "code", "id": "b", "metadata": {}, "execution_count": None, "outputs": [],
@@ -42,10 +44,10 @@ def small_book(tmp_path) -> Path:
     notebook = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
     (tmp_path / "notebooks").mkdir()
     written = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
-    (tmp_path / "notebooks" / "01_small.ipynb").write_text(written)
+    (tmp_path / "notebooks" / "01_small.ipynb").write_text(written, encoding="utf-8")
     assert links(tmp_path, "--clear").returncode == 0  # whatever this copy's own address is
-    assert (tmp_path / "notebooks" / "01_small.ipynb").read_text() == written
-    assert "github.com" not in (tmp_path / "_config.yml").read_text()
+    assert (tmp_path / "notebooks" / "01_small.ipynb").read_text(encoding="utf-8") == written
+    assert "github.com" not in (tmp_path / "_config.yml").read_text(encoding="utf-8")
     return tmp_path
 
 
@@ -56,7 +58,7 @@ def outward_links(book: Path) -> dict[str, list[str]]:
     assert result.returncode == 0, result.stderr[-2000:]
     found = {}
     for name in ("book/notation", "notebooks/01_small"):
-        text = (book / "_build" / "html" / f"{name}.html").read_text()
+        text = (book / "_build" / "html" / f"{name}.html").read_text(encoding="utf-8")
         urls = re.findall(r'<a\b[^>]*?href="([^"]*)"', text)
         found[name] = [url for url in urls if re.search("github|colab|mybinder", url)]
     return found
@@ -78,7 +80,7 @@ def test_links_lead_to_the_address_that_was_set(small_book):
 
 def test_a_tag_has_no_edit_button(small_book):
     assert links(small_book, "ada/patchwork", "--tag", "v1.0").returncode == 0
-    assert "/blob/v1.0/" in (small_book / "notebooks" / "01_small.ipynb").read_text()
+    assert "/blob/v1.0/" in (small_book / "notebooks" / "01_small.ipynb").read_text(encoding="utf-8")
     assert not [url for urls in outward_links(small_book).values() for url in urls if "/edit/" in url]
 
 
@@ -123,7 +125,7 @@ def test_a_fork_has_its_own_links_and_no_other_and_each_leads_to_a_file(fork):
 
 
 def test_the_setup_cell_is_the_same_in_every_chapter():
-    cells = [next(c for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code")
+    cells = [next(c for c in json.loads(path.read_text(encoding="utf-8"))["cells"] if c["cell_type"] == "code")
              for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
     assert len({"".join(cell["source"]) for cell in cells}) == 1, "the setup cells differ: run book/tools/notebooks.py"
 
@@ -140,10 +142,35 @@ def test_bad_address_is_named_and_nothing_written(small_book, bad):
 def test_chapter_without_the_lines_is_named_and_nothing_written(small_book):
     before = (small_book / "_config.yml").read_bytes()
     path = small_book / "notebooks" / "01_small.ipynb"
-    path.write_text(path.read_text().replace("BRANCH = ", "TRUNK = "))
+    path.write_text(path.read_text(encoding="utf-8").replace("BRANCH = ", "TRUNK = "), encoding="utf-8")
     result = links(small_book, "ada/patchwork")
     assert result.returncode != 0
     assert "01_small.ipynb" in result.stderr
+    assert (small_book / "_config.yml").read_bytes() == before
+
+
+def test_a_paragraph_and_a_cell_of_somebodys_own_stay(small_book):
+    own = "[Open in Colab](https://colab.research.google.com/github/my/own) · our lab's copy, with data"
+    readme, path = small_book / "README.md", small_book / "notebooks" / "01_small.ipynb"
+    readme.write_text(f"# A book\n\n{own}\n\nText\n", encoding="utf-8")
+    book = json.loads(path.read_text(encoding="utf-8"))
+    mine = {"cell_type": "code", "id": "c", "metadata": {}, "execution_count": None, "outputs": [],
+            "source": ['BRANCH = "oak"']}
+    path.write_text(json.dumps(book | {"cells": [*book["cells"], mine]}), encoding="utf-8")
+    for arguments in (["ada/patchwork"], ["ada/patchwork", "--tag", "v1"], ["--clear"]):
+        result = links(small_book, *arguments)
+        assert result.returncode == 0, result.stderr
+        assert own in readme.read_text(encoding="utf-8")
+        assert 'BRANCH = \\"oak\\"' in path.read_text(encoding="utf-8")
+    assert readme.read_text(encoding="utf-8") == f"# A book\n\n{own}\n\nText\n"
+
+
+@pytest.mark.parametrize(("text", "message"), [("{", "01_small.ipynb is no valid JSON"), (None, "has no chapters")])
+def test_a_chapter_that_cannot_be_read_is_named_and_nothing_written(small_book, text, message):
+    path, before = small_book / "notebooks" / "01_small.ipynb", (small_book / "_config.yml").read_bytes()
+    path.write_text(text, encoding="utf-8") if text else path.unlink()
+    result = links(small_book, "ada/patchwork")
+    assert result.returncode == 1 and message in result.stderr and "Traceback" not in result.stderr
     assert (small_book / "_config.yml").read_bytes() == before
 
 
@@ -158,8 +185,9 @@ def elsewhere(tmp_path):
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
     packages = Path(pytest.__file__).parents[1]
     own = next((tmp_path / "bare").glob("lib/python*/site-packages"))
-    (own / "all.pth").write_text(f"{tmp_path / 'site'}\n{packages}\n")  # their .pth files, vitlib's too, are not read
-    cells = json.loads(next((ROOT / "notebooks").glob("01_*.ipynb")).read_text())["cells"]
+    # Their .pth files, vitlib's too, are not read.
+    (own / "all.pth").write_text(f"{tmp_path / 'site'}\n{packages}\n", encoding="utf-8")
+    cells = json.loads(next((ROOT / "notebooks").glob("01_*.ipynb")).read_text(encoding="utf-8"))["cells"]
     setup = "".join(next(cell for cell in cells if cell["cell_type"] == "code")["source"])
 
     def run(change=lambda text: text, **environment) -> subprocess.CompletedProcess:

@@ -1,5 +1,6 @@
 """book/tools/notebooks.py mends what programs leave behind, keeps what people wrote, and names what it cannot read."""
 
+import ast
 import json
 import os
 import shutil
@@ -118,7 +119,8 @@ def run(book: Path, *arguments: str, tool: str = "notebooks", **environment) -> 
 
 
 GOOD = json.dumps({"cells": [words("# 2")], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}, indent=1)
-CONFLICT = GOOD.replace('   "source": "# 2"', '<<<<<<< HEAD\n   "source": "# 2"\n=======\n   "source": "3"\n>>>>>>> theirs')
+ONE = '   "source": "# 2"'
+CONFLICT = GOOD.replace(ONE, f"<<<<<<< HEAD\n{ONE}\n=======\n{ONE}\n>>>>>>> theirs")
 GONE = {"tags": ["vitlib"], "vitlib": ["files.gone"]}
 BROKEN = {  # what a file holds, and what is said of it
     "a merge conflict": (CONFLICT.encode(), "holds a merge conflict, from line 7: settle it"),
@@ -179,3 +181,39 @@ def test_the_tools_read_and_say_anything_on_a_terminal_of_ascii(book):
     for tool in ("notebooks", "links", "student", "corners", "editions", "check_links"):
         helped = run(book, "--help", tool=tool, **ASCII)
         assert helped.returncode == 0 and "usage" in helped.stdout, helped.stderr
+
+
+def without_encoding(path: Path) -> list[str]:
+    """Where a file opens a text and leaves its encoding to the system, which may know ASCII only."""
+    found = []
+    for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(call, ast.Call) or any(word.arg == "encoding" for word in call.keywords):
+            continue
+        method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+        function = call.func.id if isinstance(call.func, ast.Name) else ""
+        mode = next((word.value for word in call.keywords if word.arg == "mode"), ast.Constant("r"))
+        mode = call.args[1] if len(call.args) > 1 else mode
+        binary = isinstance(mode, ast.Constant) and "b" in str(mode.value)
+        if method in ("read_text", "write_text") or function == "open" and not binary:
+            found.append(f"{path.name}:{call.lineno}")
+    return found
+
+
+def test_every_text_is_opened_with_its_encoding_named(tmp_path):
+    files = [path for folder in ("book", "vitlib", "tests") for path in (ROOT / folder).rglob("*.py")]
+    assert len(files) > 60
+    assert not [place for path in files for place in without_encoding(path)]
+    planted = tmp_path / "planted.py"
+    planted.write_text('p.read_text()\np.write_text("a")\nopen("a")\nopen("a", "w")\nopen("a", mode="r")\n'
+                       'open("a", "rb")\np.read_text(encoding="utf-8")\n', encoding="utf-8")
+    assert without_encoding(planted) == [f"planted.py:{line}" for line in (1, 2, 3, 4, 5)]
+
+
+def test_a_record_is_read_as_utf_8_on_a_terminal_of_ascii(tmp_path):
+    (tmp_path / "record.json").write_text('{"about": "32×32"}', encoding="utf-8")
+    ask = ("import pathlib, vitlib.checkpoint as c; c.ZOO = pathlib.Path.cwd(); "
+           "assert c.load_record('record') == {'about': '32\\u00d732'}")
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("LC_", "LANG"))}
+    done = subprocess.run([sys.executable, "-c", ask], cwd=tmp_path, env=clean | {"PYTHONPATH": str(ROOT)} | ASCII,
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -129,8 +129,8 @@ def library_cell(cell: dict) -> str:
     try:
         return "\n\n\n".join(map(library_source, shown(cell)))
     except (AttributeError, ImportError, TypeError, ValueError) as error:
-        raise ValueError(f'cell {cell["id"]} shows {shown(cell)!r}, which vitlib does not have ({error}); expected a list '
-                         'such as ["patches.patchify"]') from error
+        raise ValueError(f'cell {cell["id"]} shows {shown(cell)!r}, which vitlib does not have ({error}); expected a '
+                         'list such as ["patches.patchify"]') from error
 
 
 def with_own_ids(cells: list[dict], stem: str) -> None:
