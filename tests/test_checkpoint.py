@@ -1,7 +1,6 @@
 import json
 import os
 import pickle
-import resource
 import subprocess
 from dataclasses import asdict, replace
 
@@ -66,6 +65,7 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_says_what_to_do(path, monkeyp
 
 
 def test_a_write_that_really_fails_half_way_leaves_the_old_checkpoint(path):
+    resource = pytest.importorskip("resource", reason="only Linux and macOS can limit the size of a file")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))  # no file may grow beyond 10 kB
     try:

@@ -86,7 +86,7 @@ def try_corner(python: str, torch: str, wheel: Path, folder: Path) -> dict:
     environment = clean | {"OMP_NUM_THREADS": "1", "PATH": f"{own.parent}{os.pathsep}{os.environ['PATH']}"}
     told = subprocess.run([own, "-c", ASK], cwd=empty, env=environment, check=True, stdout=subprocess.PIPE)
     subprocess.run([own, "-m", "pytest", "-q", "--rootdir=.", "-c", os.devnull, "-p", "no:python",
-                    "-p", "no:cacheprovider", "--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=600",
+                    "-p", "no:cacheprovider", "--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=1800",
                     "--junitxml=../report.xml", "."],
                    cwd=empty, env=environment)  # its exit status is not trusted: the report below is counted
     found = results(folder / "report.xml")

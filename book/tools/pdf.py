@@ -83,7 +83,7 @@ def print_page(page: Path) -> bytes:
     """The page as PDF, with page numbers, an outline, and links that work."""
     driver = open_browser()
     try:
-        driver.set_script_timeout(300)
+        driver.set_script_timeout(1200)
         driver.get(page.as_uri())
         driver.execute_async_script(PREPARE, STYLE)
         broken = driver.execute_script("return [...document.images].filter(i => !i.naturalWidth).map(i => i.src)")
