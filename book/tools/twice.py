@@ -18,7 +18,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from chapters import ROOT, chapters, read_notebook, say_anything
+from chapters import ROOT, as_text, chapters, read_notebook, say_anything
 
 LIMIT = 1800  # seconds a cell
 
@@ -33,7 +33,7 @@ def doubled(notebook: dict) -> dict:
 
 def run_twice(path: Path) -> str:
     """What went wrong; an empty text where nothing did."""
-    notebook = nbformat.from_dict(doubled(read_notebook(path)))
+    notebook = nbformat.reads(as_text(doubled(read_notebook(path))), as_version=4)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as empty:
         try:
             NotebookClient(notebook, timeout=LIMIT, resources={"metadata": {"path": empty}}).execute()
