@@ -83,6 +83,8 @@ def test_equal_ids_become_different_and_the_first_keeps_its_own():
     assert ids[0] == "same" and ids[2] == "01-003" and len(set(ids)) == 4 and "not an id!" not in ids
     del book["cells"][1]["id"]
     assert len({cell["id"] for cell in notebooks.mend(book, "01_small")["cells"]}) == 4
+    del book["cells"][1]["id"], book["metadata"]
+    assert notebooks.mend(book, "ÄÖ")["cells"][1]["id"] == "-001"
 
 
 def test_leftovers_go_and_what_people_set_stays():

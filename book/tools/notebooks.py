@@ -136,7 +136,7 @@ def library_cell(cell: dict) -> str:
 def with_own_ids(cells: list[dict], stem: str) -> None:
     """Give each cell without an id, or with one that stands further up, an id that no other cell has."""
     used: set[str] = set()
-    without = []
+    without, chapter = [], re.sub(r"[^a-zA-Z0-9]", "", stem[:2])
     for number, cell in enumerate(cells):
         own = cell.get("id")
         if isinstance(own, str) and re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", own) and own not in used:
@@ -144,14 +144,14 @@ def with_own_ids(cells: list[dict], stem: str) -> None:
         else:
             without.append(number)
     for number in without:
-        cells[number]["id"] = next(new for n in count(number) if (new := f"{stem[:2]}-{n:03}") not in used)
+        cells[number]["id"] = next(new for n in count(number) if (new := f"{chapter}-{n:03}") not in used)
         used.add(cells[number]["id"])
 
 
 def mend(notebook: dict, stem: str) -> dict:
     """A notebook as it should be committed."""
-    kept = {key: value for key, value in notebook["metadata"].items() if key not in NOTEBOOK_LEFTOVERS}
-    notebook["metadata"] = KERNEL | {key: value for key, value in kept.items() if key not in KERNEL}
+    kept = notebook.get("metadata", {}).items()
+    notebook["metadata"] = KERNEL | {key: value for key, value in kept if key not in NOTEBOOK_LEFTOVERS | KERNEL.keys()}
     notebook["nbformat"], notebook["nbformat_minor"] = 4, 5
     cells = notebook["cells"]
     code = [number for number, cell in enumerate(cells) if cell["cell_type"] == "code"]
