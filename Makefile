@@ -50,11 +50,11 @@ test-notebooks: $(VENV)/ready  ## every notebook, from an empty folder, with onl
 	cd build/empty && export PYTHONPATH=$(CURDIR)/build/site && \
 	  python -c 'import vitlib; assert "build/site" in vitlib.__file__, vitlib.__file__; print("vitlib from", vitlib.__file__)' && \
 	  OMP_NUM_THREADS=1 python -m pytest -q --rootdir=. -c /dev/null -p no:python -p no:cacheprovider --nbval-lax --nbval-current-env \
-	    --nbval-cell-timeout=600 -n 2 --dist loadscope --durations=10 .
+	    --nbval-cell-timeout=1800 -n 2 --dist loadscope --durations=10 .
 
 test-site: $(VENV)/ready  ## the built site, in a real browser (needs Chromium and its driver)
 	@echo "== the built site"
-	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -q -n 2 tests/site
+	BOOK_TEST_SITE=1 OMP_NUM_THREADS=1 $(RUN)/python -m pytest -q -n 2 tests/site
 
 check-links: $(VENV)/ready  ## ask every address outside the book whether it answers (needs a network and a built site)
 	$(RUN)/python book/tools/check_links.py

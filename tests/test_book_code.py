@@ -18,7 +18,7 @@ import pytest
 import vitlib
 
 ROOT = Path(__file__).parents[1]
-NOTEBOOKS = {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
+NOTEBOOKS = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
 CHAPTER = {stem: int(stem[:2]) for stem in NOTEBOOKS}
 
 spec = importlib.util.spec_from_file_location("notebooks_tool", ROOT / "book" / "tools" / "notebooks.py")
@@ -123,7 +123,7 @@ def test_progress_bars_stay_out_of_the_site(stem):
 
 @pytest.mark.parametrize("stem", NOTEBOOKS)
 def test_a_notebook_is_committed_clean(stem):
-    text = (ROOT / "notebooks" / f"{stem}.ipynb").read_text()
+    text = (ROOT / "notebooks" / f"{stem}.ipynb").read_text(encoding="utf-8")
     assert text == tool.as_text(tool.mend(json.loads(text), stem)), "run book/tools/notebooks.py"
     ids = [cell["id"] for cell in NOTEBOOKS[stem]["cells"]]
     assert len(set(ids)) == len(ids)
@@ -237,16 +237,16 @@ def test_the_map_names_every_file_and_a_file_imports_only_from_above():
 
 def test_only_plots_imports_matplotlib_and_nothing_knows_notebooks():
     for path in (ROOT / "vitlib").glob("*.py"):
-        imported = {name.split(".")[0] for node in ast.walk(ast.parse(path.read_text())) for name in
+        imported = {name.split(".")[0] for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) for name in
                     ([a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""] if isinstance(node, ast.ImportFrom) else [])}
         assert "matplotlib" not in imported or path.name == "plots.py"
         assert not imported & {"IPython", "ipywidgets", "notebook"}
 
 
 def test_every_cited_paper_is_in_the_bibliography():
-    bibliography = (ROOT / "book" / "references.bib").read_text()
+    bibliography = (ROOT / "book" / "references.bib").read_text(encoding="utf-8")
     cited = {number for path in (ROOT / "notebooks").glob("*.ipynb")
-             for number in re.findall(r"arxiv\.org/abs/(\d+\.\d+)", path.read_text())}
+             for number in re.findall(r"arxiv\.org/abs/(\d+\.\d+)", path.read_text(encoding="utf-8"))}
     assert len(cited) > 10
     assert not {number for number in cited if f"{{{number}}}" not in bibliography}
 

@@ -1,7 +1,6 @@
 import json
 import os
 import pickle
-import resource
 import subprocess
 from dataclasses import asdict, replace
 
@@ -66,6 +65,7 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_says_what_to_do(path, monkeyp
 
 
 def test_a_write_that_really_fails_half_way_leaves_the_old_checkpoint(path):
+    resource = pytest.importorskip("resource", reason="only Linux and macOS can limit the size of a file")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))  # no file may grow beyond 10 kB
     try:
@@ -209,7 +209,7 @@ def test_weights_that_are_missing_damaged_or_of_something_else_are_named(tmp_pat
     load_weights(path)
     bad = {"truncated": lambda: path.write_bytes(whole[:-9]),
            "empty": lambda: path.write_bytes(b""),
-           "text": lambda: path.write_text("hello"),
+           "text": lambda: path.write_text("hello", encoding="utf-8"),
            "a folder's worth": lambda: path.write_bytes(b"\xff" * 99),
            "without a config": lambda: save_file(weights, path),
            "an unknown field": lambda: save_file(weights, path, {"config": '{"colour": 1}'}),
@@ -248,7 +248,7 @@ def test_every_model_of_the_zoo_loads_with_its_record(name):
 def test_a_record_is_json_that_a_person_can_read(tmp_path):
     record = {"a": 1, "b": [1.5, None], "c": "ü"}
     save_record(tmp_path / "r.json", record)
-    text = (tmp_path / "r.json").read_text()
+    text = (tmp_path / "r.json").read_text(encoding="utf-8")
     assert json.loads(text) == record
     assert "ü" in text
     assert text.endswith("}\n")

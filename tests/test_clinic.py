@@ -30,7 +30,7 @@ FINDS = {  # the one-minute test that the chapter names for each fault
 @pytest.fixture(scope="module")
 def chapter() -> dict:
     """What the chapter's code defines, up to the list of its tests; figures and grids after it are not run."""
-    cells = json.loads((ROOT / "notebooks" / "14_bug_clinic.ipynb").read_text())["cells"]
+    cells = json.loads((ROOT / "notebooks" / "14_bug_clinic.ipynb").read_text(encoding="utf-8"))["cells"]
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"][1:]
     last = next(i for i, text in enumerate(code) if "TESTS = [" in text)
     space: dict = {}

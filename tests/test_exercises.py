@@ -26,7 +26,7 @@ def definitions(cells: list[dict]) -> str:
 
 def exercises(path: Path) -> dict[str, dict]:
     """{"2.1": {"starter", "check", "solution", "definitions"}} of a chapter."""
-    cells = json.loads(path.read_text())["cells"]
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     found: dict[str, dict] = {}
     for cell in cells:
         text = "".join(cell["source"])

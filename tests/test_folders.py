@@ -56,9 +56,9 @@ def test_hidden_files_and_litter_of_systems_are_passed_over(tmp_path, home):
     folder = write_folder(tmp_path / "x")
     for name in (".ipynb_checkpoints", "__MACOSX", "__MACOSX/cat", "@eaDir", "cat/@eaDir", "lost+found", "cat/.hidden"):
         (folder / name).mkdir()
-        (folder / name / "a.jpg").write_text("no image")
+        (folder / name / "a.jpg").write_text("no image", encoding="utf-8")
     for name in ("._0.png", "cat/._0.png", "cat/.DS_Store", "cat/Thumbs.db", "dog/desktop.ini"):
-        (folder / name).write_text("no image")
+        (folder / name).write_text("no image", encoding="utf-8")
     data = quiet_load(folder)
     assert (data.classes, len(data)) == (("cat", "dog"), 6)
     assert list(home.rglob("folder-*"))  # they keep nothing from being kept
@@ -67,7 +67,7 @@ def test_hidden_files_and_litter_of_systems_are_passed_over(tmp_path, home):
 def test_files_of_other_kinds_are_counted_by_suffix(tmp_path):
     folder = write_folder(tmp_path / "x")
     for name in ("readme.txt", "cat/notes.txt", "cat/deeper.HEIC", "dog/LICENSE"):
-        (folder / name).write_text("hello")
+        (folder / name).write_text("hello", encoding="utf-8")
     with pytest.warns(UserWarning, match=f"left out 4 files in {folder} that are no images by their suffix: "
                                          "1 .heic, 2 .txt, 1 without suffix") as said:
         assert len(load_folder(folder, 8)) == 6
@@ -132,7 +132,7 @@ def test_names_that_are_no_utf8_are_read_and_can_be_printed(tmp_path):
 
 def test_names_cannot_steer_the_terminal(tmp_path):
     folder = write_folder(tmp_path / "x", classes=("cat", "dog\x1b[2J"))
-    (folder / "cat" / "a\nb.jpg").write_text("no image")
+    (folder / "cat" / "a\nb.jpg").write_text("no image", encoding="utf-8")
     with pytest.warns(UserWarning, match=r"/cat/a\\x0ab.jpg "):
         assert load_folder(folder, 8).classes == ("cat", r"dog\x1b[2J")
 
@@ -177,7 +177,7 @@ def deny(monkeypatch, folder):
 def test_many_bad_files_are_counted_and_twenty_of_them_named(tmp_path):
     folder = write_folder(tmp_path / "x")
     for i in range(30):
-        (folder / "cat" / f"bad{i:02}.jpg").write_text("no image")
+        (folder / "cat" / f"bad{i:02}.jpg").write_text("no image", encoding="utf-8")
     with pytest.warns(UserWarning, match="left out 30 of 36 images.*bad19.jpg.*; and 10 more") as said:
         load_folder(folder, 8)
     assert "bad20" not in str(said[0].message)
@@ -206,7 +206,7 @@ def test_a_data_set_with_its_parts_is_no_folder_of_classes(tmp_path, test):
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=f"no folder {tmp_path}/none; expected {tmp_path}/none/<class>/<image>"):
         load_folder(tmp_path / "none")
-    (tmp_path / "x.zip").write_text("")
+    (tmp_path / "x.zip").write_text("", encoding="utf-8")
     with pytest.raises(FileNotFoundError, match=f"{tmp_path}/x.zip is a file, not a folder"):
         load_folder(tmp_path / "x.zip")
     with pytest.raises(FileNotFoundError, match="there is no folder .*~nobody-has-this-name/x"):
@@ -238,7 +238,7 @@ def test_a_truncated_jpeg_is_named_and_the_others_are_kept(tmp_path, home):
         noise.save(folder / "cat" / f"{name}.jpg")
     whole = (folder / "cat" / "broken.jpg").read_bytes()
     (folder / "cat" / "broken.jpg").write_bytes(whole[: len(whole) // 2])
-    (folder / "dog" / "text.png").write_text("no image")
+    (folder / "dog" / "text.png").write_text("no image", encoding="utf-8")
     with pytest.warns(UserWarning, match="left out 2 of 7 images.*broken.jpg.*truncated.*text.png.*be identified"):
         data = load_folder(folder, 8)
     assert data.labels.tolist() == [0, 0, 0, 1, 1]
@@ -251,12 +251,12 @@ def test_a_truncated_jpeg_is_named_and_the_others_are_kept(tmp_path, home):
 def test_a_class_without_one_readable_image_is_an_error_that_names_it(tmp_path):
     folder = write_folder(tmp_path / "x", classes=("cat", "dog", "eel"))
     for path in (folder / "dog").iterdir():
-        path.write_text("no image")
+        path.write_text("no image", encoding="utf-8")
     with pytest.raises(ValueError, match=rf"{folder} has 2 classes with images \(dog without one\); .*"
                                          f"left out 3 of 9 images.*{folder}/dog/0.png .*cannot be identified"):
         load_folder(folder, 8)
     for path in folder.glob("*/*"):
-        path.write_text("no image")
+        path.write_text("no image", encoding="utf-8")
     with pytest.raises(ValueError, match=r"0 classes with images \(cat, dog, eel without one\)"):
         load_folder(folder, 8)
 
@@ -367,6 +367,6 @@ def test_without_a_home_folder_the_load_goes_on(tmp_path, monkeypatch):
 
 def test_a_cache_that_cannot_be_written_is_a_warning(tmp_path, home):
     home.mkdir()
-    (home / ".cache").write_text("a file where a folder should be")
+    (home / ".cache").write_text("a file where a folder should be", encoding="utf-8")
     with pytest.warns(UserWarning, match=f"cannot keep the decoded images.*{home}.*read anew"):
         assert len(load_folder(write_folder(tmp_path / "x"), 8)) == 6

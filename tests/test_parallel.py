@@ -45,7 +45,7 @@ def join(rank, world, folder, resume=False, config=CONFIG):
     torch.distributed.init_process_group("gloo", f"file://{folder}/meet-{world}", rank=rank, world_size=world)
     result = trained(config, checkpoint=f"{folder}/checkpoint.pt", resume=resume)
     torch.save(result, f"{folder}/{rank}.pt")
-    (Path(folder) / f"{rank}.seed").write_text(str(torch.initial_seed()))
+    (Path(folder) / f"{rank}.seed").write_text(str(torch.initial_seed()), encoding="utf-8")
     torch.distributed.destroy_process_group()
 
 
@@ -73,7 +73,7 @@ def test_after_20_steps_several_processes_have_the_weights_of_one(tmp_path, worl
     assert max((alone[0][n] - start[n]).abs().max() for n in start) > 0.01  # twenty steps lead somewhere
     for found in in_processes(tmp_path, world):
         assert_same(found, alone, atol=1e-9)
-    seeds = {(tmp_path / f"{rank}.seed").read_text() for rank in range(world)}
+    seeds = {(tmp_path / f"{rank}.seed").read_text(encoding="utf-8") for rank in range(world)}
     assert len(seeds) == world  # dropout is not the same in every share
 
 
@@ -138,8 +138,9 @@ def workers(process):
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
-            names = dict(item.split("=", 1) for item in (folder / "environ").read_text().split("\0") if "=" in item)
+            parent = int((folder / "stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[1])
+            variables = (folder / "environ").read_text(encoding="utf-8").split("\0")
+            names = dict(item.split("=", 1) for item in variables if "=" in item)
         except (OSError, IndexError):  # it has ended meanwhile
             continue
         if parent == process.pid:
@@ -155,24 +156,25 @@ def test_a_killed_worker_stops_the_run_and_the_checkpoint_resumes(tmp_path):
                 "depth=1", "heads=2", "epochs=80", "patch_drop=0.2", "dropout=0.1"]
     whole = torchrun("--out", tmp_path / "whole", *settings)
     killed = torchrun("--out", tmp_path / "killed", *settings)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not (tmp_path / "killed" / "checkpoint.pt").exists():
         assert time.monotonic() < deadline, "no epoch was finished"
         time.sleep(0.1)
     victim = next(number for number, rank in workers(killed) if rank == 1)
     os.kill(victim, signal.SIGKILL)
     start = time.monotonic()
-    _, errors = killed.communicate(timeout=120)
-    assert time.monotonic() - start < 60
+    _, errors = killed.communicate(timeout=600)
+    assert time.monotonic() - start < 300
     assert killed.returncode != 0
     assert "another process of this run died" in errors and "--resume" in errors, errors
     epochs = len(load_checkpoint(tmp_path / "killed" / "checkpoint.pt")["history"])
     assert 1 <= epochs < 80
-    out, errors = torchrun("--out", tmp_path / "killed", *settings).communicate(timeout=300)
+    out, errors = torchrun("--out", tmp_path / "killed", *settings).communicate(timeout=600)
     assert f"epoch {epochs + 1} " in out.splitlines()[0], errors
-    _, errors = whole.communicate(timeout=300)
+    _, errors = whole.communicate(timeout=600)
     assert whole.returncode == 0, errors
-    records = [json.loads((tmp_path / name / "record.json").read_text()) for name in ("whole", "killed")]
+    records = [json.loads((tmp_path / name / "record.json").read_text(encoding="utf-8"))
+               for name in ("whole", "killed")]
     assert [record["processes"] for record in records] == [2, 2]
     assert len(records[0]["history"]) == 80  # one writer: each epoch stands there once
     weights = [load_checkpoint(tmp_path / name / "checkpoint.pt")["model"] for name in ("whole", "killed")]

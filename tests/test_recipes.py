@@ -15,7 +15,7 @@ from vitlib.recipes import RECIPES
 from vitlib.train import fit
 from vitlib.vit import ViT
 
-RECORDS = {path.stem: json.loads(path.read_text()) for path in sorted(ZOO.glob("*.json"))}
+RECORDS = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(ZOO.glob("*.json"))}
 RUNS = {name: record for name, record in RECORDS.items() if "history" in record}
 
 
@@ -70,7 +70,7 @@ def test_a_record_is_of_its_recipe_as_it_stands(name):
 
 
 def test_the_readme_promises_what_the_records_hold():
-    text = (Path(__file__).parents[1] / "README.md").read_text()
+    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     promises = re.findall(r"vitlib train (\S+) +#.* (\d+) % in (\d+) minutes", text)
     assert [name for name, *_ in promises] == ["cifar10-tiny", "cpu-60"]
     for name, percent, minutes in promises:

@@ -90,7 +90,20 @@ def test_link_check_names_a_host_that_is_not_there():
     assert check_links.ask("http://127.0.0.1:9/", timeout=5).startswith("no answer")
 
 
+def test_link_check_names_what_is_no_address():
+    assert check_links.ask("http://[half/", timeout=5).startswith("no answer")
+
+
+def test_a_browser_that_is_missing_is_named(monkeypatch):
+    screens = pytest.importorskip("screens", reason="book/tools/screens.py needs selenium: pip install -e '.[dev]'")
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(SystemExit, match="not on the PATH: chromium, chromedriver"):
+        screens.open_browser()
+
+
 def test_link_check_finds_the_links_that_leave_the_site(tmp_path):
-    (tmp_path / "a.html").write_text('<a id="x" href="https://a.example/?p=1&amp;q=2#top">a</a><a href="b.html">b</a>')
-    (tmp_path / "b.html").write_text('<a href="https://a.example/?p=1&amp;q=2">a</a><link href="https://c.example">')
+    pages = {"a": '<a id="x" href="https://a.example/?p=1&amp;q=2#top">a</a><a href="b.html">b</a>',
+             "b": '<a href="https://a.example/?p=1&amp;q=2">a</a><link href="https://c.example">'}
+    for name, text in pages.items():
+        (tmp_path / f"{name}.html").write_text(text, encoding="utf-8")
     assert check_links.outside_links(tmp_path) == {"https://a.example/?p=1&q=2": ["a.html", "b.html"]}

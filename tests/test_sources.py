@@ -71,7 +71,7 @@ def test_a_folder_without_its_parts_says_what_is_there_and_what_was_expected(tmp
 def test_a_source_that_is_none_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="pets is not there, nor is it one of shapes, .* cifar10"):
         load_data("pets", 8)
-    (tmp_path / "pets.zip").write_text("")
+    (tmp_path / "pets.zip").write_text("", encoding="utf-8")
     with pytest.raises(FileNotFoundError, match=f"{tmp_path}/pets.zip is a file, not a folder"):
         load_data(str(tmp_path / "pets.zip"), 8)
 
@@ -92,9 +92,9 @@ def test_cifar10_comes_from_an_image_folder_and_lossy_formats_are_called_so(tmp_
 def test_both_parts_of_cifar10_count_and_companions_do_not(tmp_path, monkeypatch):
     write_folder(tmp_path / "cifar10" / "train")
     write_folder(tmp_path / "cifar10" / "test")
-    (tmp_path / "cifar10" / "train" / "cat" / "._0.jpg").write_text("no image")
+    (tmp_path / "cifar10" / "train" / "cat" / "._0.jpg").write_text("no image", encoding="utf-8")
     (tmp_path / "cifar10" / "train" / "__MACOSX").mkdir()
-    (tmp_path / "cifar10" / "train" / "__MACOSX" / "0.jpg").write_text("no image")
+    (tmp_path / "cifar10" / "train" / "__MACOSX" / "0.jpg").write_text("no image", encoding="utf-8")
     assert {part.name for part in load_cifar10(tmp_path)} == {"CIFAR-10"}
     (tmp_path / "cifar10" / "test" / "dog" / "0.png").unlink()
     write_folder(tmp_path / "cifar10" / "test" / "dog", classes=("more",), suffix=".jpg")

@@ -39,20 +39,20 @@ JOBS = {"one": (1,), "two": (2,)}
 
 def test_a_study_keeps_each_run_and_does_none_twice(study, tmp_path):
     study.collect("probe", tenth, JOBS, {"interval": "none"}, lambda runs: {"accuracy": runs})
-    record = json.loads((tmp_path / "record.json").read_text())
+    record = json.loads((tmp_path / "record.json").read_text(encoding="utf-8"))
     assert record["accuracy"] == {"one": {"validation_accuracy": 0.1, "dry": False},
                                   "two": {"validation_accuracy": 0.2, "dry": False}}
     assert (record["training images"], record["validation images"], record["interval"]) == (9, 3, "none")
-    assert set(json.loads((tmp_path / "runs.json").read_text())["runs"]) == set(JOBS)
+    assert set(json.loads((tmp_path / "runs.json").read_text(encoding="utf-8"))["runs"]) == set(JOBS)
     (tmp_path / "record.json").unlink()
     study.collect("probe", refuse, JOBS, {}, lambda runs: {"accuracy": runs})
-    assert json.loads((tmp_path / "record.json").read_text()) == record
+    assert json.loads((tmp_path / "record.json").read_text(encoding="utf-8")) == record
     study.collect("probe", tenth, JOBS | {"three": (3,)}, {}, lambda runs: {"names": list(runs)})
-    assert json.loads((tmp_path / "record.json").read_text())["names"] == ["one", "two", "three"]
+    assert json.loads((tmp_path / "record.json").read_text(encoding="utf-8"))["names"] == ["one", "two", "three"]
 
 
 def test_a_record_comes_from_one_commit(study, tmp_path):
-    (tmp_path / "runs.json").write_text(json.dumps({"commit": "another", "runs": {}}))
+    (tmp_path / "runs.json").write_text(json.dumps({"commit": "another", "runs": {}}), encoding="utf-8")
     with pytest.raises(ValueError, match="begun with commit another"):
         study.collect("probe", tenth, JOBS, {}, dict)
 
@@ -67,17 +67,17 @@ def test_a_run_that_fails_takes_no_other_with_it(study, tmp_path, capsys):
     with pytest.raises(SystemExit, match="not done: one; .*runs.json keeps the rest"):
         study.collect("probe", half, JOBS, {}, lambda runs: {"accuracy": runs})
     assert "one failed: FloatingPointError('loss became nan')" in capsys.readouterr().out
-    assert list(json.loads((tmp_path / "runs.json").read_text())["runs"]) == ["two"]
+    assert list(json.loads((tmp_path / "runs.json").read_text(encoding="utf-8"))["runs"]) == ["two"]
     assert not (tmp_path / "record.json").exists()
     study.collect("probe", tenth, JOBS, {}, lambda runs: {"names": sorted(runs)})
-    assert json.loads((tmp_path / "record.json").read_text())["names"] == ["one", "two"]
+    assert json.loads((tmp_path / "record.json").read_text(encoding="utf-8"))["names"] == ["one", "two"]
 
 
 def test_a_dry_run_leaves_the_record_alone(study, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", [*sys.argv, "--dry"])
     study.collect("probe", tenth, {"one": (1,)}, {}, lambda runs: runs)
     assert [path.name for path in tmp_path.iterdir()] == ["runs-dry.json"]
-    assert json.loads((tmp_path / "runs-dry.json").read_text())["runs"]["one"]["dry"] is True
+    assert json.loads((tmp_path / "runs-dry.json").read_text(encoding="utf-8"))["runs"]["one"]["dry"] is True
 
 
 def test_the_list_names_every_study_and_no_helper():

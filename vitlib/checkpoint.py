@@ -131,7 +131,7 @@ def load_record(name: str) -> dict:
     if not path.is_file():
         known = sorted(path.stem for path in ZOO.glob("*.json"))
         raise ValueError(f"there is no record {name!r}; there are {', '.join(known)}")
-    return json.loads(path.read_text())
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def save_record(path: str | Path, record: dict) -> None:

@@ -19,7 +19,8 @@ def table(heads: list[str], rows: list[list]) -> str:
 def this_build() -> str:
     """What the pages of this build came from."""
     names = ("vitlib", "torch", "torchvision", "timm", "numpy", "jupyter-book", "sphinx")
-    described = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
+    described = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True,
+                               encoding="utf-8")
     rows = [["Built on", datetime.date.today().isoformat()], ["Commit", described.stdout.strip() or "unknown"],
             ["System", f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"],
             ["Python", platform.python_version()], *([name, version(name)] for name in names)]

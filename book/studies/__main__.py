@@ -21,6 +21,8 @@ def studies() -> dict[str, str]:
 
 def main(arguments: list[str]) -> None:
     """List the studies, or run the one that is named."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal without UTF-8 shows \u2026 where it has no letter
+        stream.reconfigure(errors="backslashreplace")
     known = studies()
     if not arguments or arguments[0] in ("-h", "--help"):
         print(__doc__, *(f"  {name:14} {about}" for name, about in known.items()), sep="\n")

@@ -112,7 +112,8 @@ def interval(ours: list[float], other: list[float]) -> tuple[float, float]:
 
 
 def status(field: str) -> float:
-    return int(re.search(rf"{field}:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024  # kB -> MB
+    told = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(re.search(rf"{field}:\s+(\d+)", told)[1]) / 1024  # kB -> MB
 
 
 def peak_memory(name: str, label: str, batch: int, threads: int) -> float:
@@ -120,7 +121,8 @@ def peak_memory(name: str, label: str, batch: int, threads: int) -> float:
     torch.set_num_threads(threads)
     build, c, _ = candidates(name)[label]
     make_step(build, replace(c, dim=4 * c.heads, depth=1), 1)[1]()  # imports all that is imported on first use
-    Path("/proc/self/clear_refs").write_text("5")  # the highest mark starts anew from here (getrusage's cannot)
+    # The highest mark starts anew from here (getrusage's cannot).
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
     before = status("VmRSS")
     _, step = make_step(build, c, batch)
     for _ in range(3):

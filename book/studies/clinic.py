@@ -126,7 +126,7 @@ def main() -> None:
     path = args.work.with_stem(args.work.stem + "-dry") if args.dry else args.work
     begun = {"about": "python book/studies clinic", **environment(), "model": asdict(MODEL), "interval": METHOD,
              "t_97.5": {}, "seconds": 0.0, "data": {}}
-    record = json.loads(path.read_text()) if path.is_file() else begun
+    record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else begun
     for name in ("commit", "torch"):
         if (old := record[name]) != begun[name]:
             raise ValueError(f"{path} was begun with {name} {old}, this is {begun[name]}; go back to that to go on, "

@@ -84,7 +84,7 @@ def registers(count: int, seed: int) -> dict:
     patches = [0, *range(1 + R, flow.shape[-1])]  # class token and patches
     pictured = class_rows(flow[:, patches][..., patches], GRID)
     points = pointing_game(pictured, F.adaptive_avg_pool2d(data.masks.float(), GRID)).mean().item()
-    commit = json.loads((out / "record.json").read_text())["commit"]  # a finished run is not made again
+    commit = json.loads((out / "record.json").read_text(encoding="utf-8"))["commit"]  # a finished run is not made again
     return {"seed": seed, "registers": count, "commit": commit, "accuracy": evaluate(model, data)["accuracy"],
             "largest norm over median": (norms.amax(dim=1) / norms.median(dim=1).values).mean().item(),
             "pointing game of rollout": points,

@@ -62,7 +62,7 @@ def collect(name: str, run: Callable[..., dict], jobs: dict[str, tuple], about: 
     train, validation = data(args.dry)
     begun = {"about": f"python book/studies {name}", **environment(), "data": train.name,
              "training images": len(train), "validation images": len(validation), "seeds": list(SEEDS)}
-    record = json.loads(path.read_text()) if path.is_file() else begun | about | {"runs": {}}
+    record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else begun | about | {"runs": {}}
     for key in ("commit", "torch", "data", "training images"):
         if (old := record[key]) != begun[key]:
             raise ValueError(f"{path} was begun with {key} {old}, this is {begun[key]}; go back to that to go on, "

@@ -5,9 +5,12 @@
 
 import base64
 import re
+import sys
 import tempfile
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from chapters import say_anything, write_atomically
 from screens import open_browser
 
 BOOK = Path(__file__).resolve().parents[1]
@@ -28,20 +31,21 @@ p {{ font-size: 34px; line-height: 1.35; margin: 26px 0 40px; }}
 
 
 def main() -> None:
+    say_anything()
     flow = re.search(r'<ol class="pw-flow">.*?</ol>', (BOOK / "intro.md").read_text(encoding="utf-8"), re.DOTALL)[0]
     page = PAGE.format(css=(BOOK / "_static" / "custom.css").read_text(encoding="utf-8"), flow=flow,
                        logo=(BOOK / "_static" / "logo.svg").read_text(encoding="utf-8"))
     browser = open_browser()
     try:
-        with tempfile.NamedTemporaryFile("w", suffix=".html", encoding="utf-8") as file:
-            file.write(page)
-            file.flush()
-            browser.get(Path(file.name).as_uri())
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "card.html")
+            path.write_text(page, encoding="utf-8")
+            browser.get(path.as_uri())
             clip = {"x": 0, "y": 0, "width": 1200, "height": 630, "scale": 1}
             png = browser.execute_cdp_cmd("Page.captureScreenshot", {"clip": clip, "captureBeyondViewport": True})
     finally:
         browser.quit()
-    (BOOK / "_static" / "card.png").write_bytes(base64.b64decode(png["data"]))
+    write_atomically(BOOK / "_static" / "card.png", base64.b64decode(png["data"]))
 
 
 if __name__ == "__main__":

@@ -6,13 +6,16 @@
 import argparse
 import http.client
 import re
+import sys
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from html import unescape
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from chapters import ROOT, say_anything
+
 LINK = re.compile(r"""<a\s[^>]*?href="(https?://[^"#]+)""")
 AGENT = {"User-Agent": "Mozilla/5.0 (the link check of a book)"}  # some hosts refuse Python's own name
 REFUSED = {401, 403, 405, 429, 999}  # "not for programs": the page is there
@@ -34,11 +37,12 @@ def ask(address: str, timeout: float = 20) -> str:
             return ""
     except urllib.error.HTTPError as error:
         return "" if error.code in REFUSED else f"it answers {error.code} {error.reason}"
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: it is no address
         return f"no answer: {getattr(error, 'reason', error)}"
 
 
 def main() -> None:
+    say_anything()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--html", type=Path, default=ROOT / "_build" / "html", help="the built site")
     parser.add_argument("--list", action="store_true", help="only list the addresses")

@@ -6,16 +6,19 @@
 """
 
 import argparse
-import json
-import os
 import re
+import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from chapters import ROOT, as_text, chapters, is_setup, read_notebook, read_text, say_anything, source, write_atomically
+
 OWNER_NAME = re.compile(r"(?:https://github\.com/)?([A-Za-z0-9][A-Za-z0-9-]{0,38})/([A-Za-z0-9_.-]{1,100}?)(?:\.git)?/?")
 BRANCH = re.compile(r"(?![/.-])(?!.*(\.\.|//))[A-Za-z0-9_./-]+(?<![/.])")
 COLAB, BINDER = "https://colab.research.google.com", "https://mybinder.org"
-RUN = re.compile(r"\n\n\[Open in Colab\]\([^)\n]*\)[^\n]*")  # the paragraph that this tool writes
+# The paragraph that this tool writes. One that begins alike and goes on otherwise is somebody's own.
+RUN = re.compile(rf"\n\n\[Open in Colab\]\({COLAB}/[^)\n]*\) · \[Open in Binder\]\({BINDER}/[^)\n]*\)"
+                 r"(?: · \[Read the site\]\([^)\n]*\))?(?=\n|$)")
 
 
 def read_address(text: str) -> str:
@@ -54,19 +57,20 @@ def with_run_line(text: str, below: str, path: str, address: str, branch: str, m
 
 def change_notebook(path: Path, address: str, branch: str) -> str:
     """A chapter's text with the address in its setup cell, and its links to run it below its minutes."""
-    notebook = json.loads(path.read_text(encoding="utf-8"))
+    notebook = read_notebook(path)
     found, place = 0, f"notebooks/{path.name}"
     for i, cell in enumerate(notebook["cells"]):
-        source = "".join(cell["source"])
+        text = source(cell)
         if i == 0:
-            source = with_run_line(source, r"^\*\d+ minutes.*$", place, address, branch)
-        for name, value in (("REPOSITORY", address), ("BRANCH", branch)) if cell["cell_type"] == "code" else ():
-            source, count = re.subn(rf'(?m)^{name} = ".*?"', f'{name} = "{value}"', source)
+            text = with_run_line(text, r"^\*\d+ minutes.*$", place, address, branch)
+        for name, value in (("REPOSITORY", address), ("BRANCH", branch)) if is_setup(cell) else ():
+            text, count = re.subn(rf'(?m)^{name} = ".*?"', f'{name} = "{value}"', text)
             found += count
-        cell["source"] = source.splitlines(keepends=True) if isinstance(cell["source"], list) else source
+        cell["source"] = text.splitlines(keepends=True) if isinstance(cell["source"], list) else text
     if found != 2:
-        raise ValueError(f'{path} has {found} lines REPOSITORY = "…" and BRANCH = "…" in code, expected one of each')
-    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+        raise ValueError(f'{path} has {found} lines REPOSITORY = "…" and BRANCH = "…" in its setup cell, expected one '
+                         "of each; `python book/tools/notebooks.py` writes that cell")
+    return as_text(notebook)
 
 
 def change_readme(text: str, address: str, branch: str, first: str) -> str:
@@ -82,19 +86,20 @@ def set_links(root: Path, address: str, branch: str = "main", is_tag: bool = Fal
     if not BRANCH.fullmatch(branch):
         raise ValueError(f"{branch!r} is no name of a branch; expected one such as main")
     config, readme = root / "_config.yml", root / "README.md"
-    notebooks = sorted((root / "notebooks").glob("*.ipynb"))
-    new = {config: change_config(config.read_text(encoding="utf-8"), address, branch, is_tag),
-           readme: change_readme(readme.read_text(encoding="utf-8"), address, branch, f"notebooks/{notebooks[0].name}")}
+    notebooks = chapters(root)
+    if not notebooks:
+        raise ValueError(f"{root / 'notebooks'} has no chapters; expected notebooks such as 01_images.ipynb")
+    new = {config: change_config(read_text(config), address, branch, is_tag),
+           readme: change_readme(read_text(readme), address, branch, f"notebooks/{notebooks[0].name}")}
     new |= {path: change_notebook(path, address, branch) for path in notebooks}
-    changed = [path for path, text in new.items() if text != path.read_text(encoding="utf-8")]
+    changed = [path for path, text in new.items() if text != read_text(path)]
     for path in changed:
-        part = path.with_name(f".{path.name}.part")
-        part.write_text(new[path], encoding="utf-8")
-        os.replace(part, path)  # a reader sees the old file or the new one, never half of it
+        write_atomically(path, new[path].encode())
     return changed
 
 
 def main(arguments: list[str] | None = None) -> None:
+    say_anything()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("address", nargs="?", metavar="owner/name", help="the repository on GitHub")
     where = parser.add_mutually_exclusive_group()

@@ -7,16 +7,16 @@ Jupyter Book joins the executed chapters to one page, and Chromium prints it. Hi
 
 import argparse
 import base64
-import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from chapters import ROOT, chapters, read_text, say_anything, write_atomically
 from screens import open_browser
 
-ROOT = Path(__file__).resolve().parents[2]
 LEFT_OUT = "book/timings"  # times of the build, which this one does not run
 STYLE = """
 @page { size: A4; margin: 16mm 15mm 18mm; }
@@ -51,25 +51,25 @@ Promise.all([document.fonts.ready, window.MathJax?.startup?.promise, ...images])
 def join_pages(folder: Path) -> Path:
     """Build the chapters, as they were executed, as one page in `folder`; returns that page."""
     executed = ROOT / "_build" / "jupyter_execute" / "notebooks"
-    missing = [path.name for path in (ROOT / "notebooks").glob("*.ipynb") if not (executed / path.name).is_file()]
+    missing = [path.name for path in chapters() if not (executed / path.name).is_file()]
     if missing:
         raise SystemExit(f"not executed yet: {', '.join(sorted(missing))}; run `make book` first")
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(ROOT / "book", folder / "book")
     shutil.copytree(executed, folder / "notebooks")
-    config = (ROOT / "_config.yml").read_text(encoding="utf-8")
+    config = read_text(ROOT / "_config.yml")
     config, found = re.subn(r"(?m)^  execute_notebooks: .*$", '  execute_notebooks: "off"', config)
     if not found:
         raise SystemExit("_config.yml has no line '  execute_notebooks: …'")
-    (folder / "_config.yml").write_text(config)
-    rows = (ROOT / "_toc.yml").read_text().splitlines(keepends=True)
-    (folder / "_toc.yml").write_text("".join(row for row in rows if LEFT_OUT not in row))
+    (folder / "_config.yml").write_text(config, encoding="utf-8")
+    rows = read_text(ROOT / "_toc.yml").splitlines(keepends=True)
+    (folder / "_toc.yml").write_text("".join(row for row in rows if LEFT_OUT not in row), encoding="utf-8")
     for path in (folder / "book").glob("*.md"):  # what led to the page left out is plain text
         link = rf"\[([^]]+)\]\({Path(LEFT_OUT).name}\.md[^)]*\)"
         path.write_text(re.sub(link, r"\1", path.read_text(encoding="utf-8")), encoding="utf-8")
     command = [Path(sys.executable).with_name("jupyter-book"), "build", folder, "--builder", "singlehtml", "-W", "-n",
                "--keep-going"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", errors="replace")
     if done.returncode:
         raise SystemExit(f"joining the pages failed:\n{(done.stdout + done.stderr)[-3000:]}")
     page = folder / "_build" / "singlehtml" / "book" / "intro.html"
@@ -83,7 +83,7 @@ def print_page(page: Path) -> bytes:
     """The page as PDF, with page numbers, an outline, and links that work."""
     driver = open_browser()
     try:
-        driver.set_script_timeout(300)
+        driver.set_script_timeout(1200)
         driver.get(page.as_uri())
         driver.execute_async_script(PREPARE, STYLE)
         broken = driver.execute_script("return [...document.images].filter(i => !i.naturalWidth).map(i => i.src)")
@@ -100,14 +100,12 @@ def print_page(page: Path) -> bytes:
 
 
 def main() -> None:
+    say_anything()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("target", nargs="?", type=Path, default=ROOT / "_build" / "patchwork.pdf")
     target = parser.parse_args().target
     data = print_page(join_pages(ROOT / "_build" / "single"))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.part")
-    part.write_bytes(data)
-    os.replace(part, target)
+    write_atomically(target, data)
     print(f"{target}: {len(data) / 2**20:.1f} MB")
 
 

@@ -6,27 +6,33 @@
 import argparse
 import base64
 import shutil
+import sys
 from pathlib import Path
 
 import yaml
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from chapters import ROOT, read_text, say_anything, write_atomically
 
 
 def all_pages() -> list[str]:
     """The pages in _toc.yml, in order."""
-    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    toc = yaml.safe_load(read_text(ROOT / "_toc.yml"))
     return [toc["root"], *(chapter["file"] for part in toc["parts"] for chapter in part["chapters"])]
 
 
 def open_browser() -> webdriver.Chrome:
+    """Chromium without a window. Raises SystemExit where it or its driver is not on the PATH."""
+    programs = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
+    if missing := [name for name, path in programs.items() if not path]:
+        raise SystemExit(f"not on the PATH: {', '.join(missing)}; on Debian: apt install chromium chromium-driver")
     options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium") or ""
+    options.binary_location = programs["chromium"]
     for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"):
         options.add_argument(argument)
-    return webdriver.Chrome(options, Service(shutil.which("chromedriver")))
+    return webdriver.Chrome(options, Service(programs["chromedriver"]))
 
 
 def photograph(browser: webdriver.Chrome, address: str, width: int, theme: str, top: int | None) -> bytes:
@@ -44,6 +50,7 @@ def photograph(browser: webdriver.Chrome, address: str, width: int, theme: str, 
 
 
 def main() -> None:
+    say_anything()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where the pictures go")
     parser.add_argument("--html", type=Path, default=ROOT / "_build" / "html", help="the built site")
@@ -60,7 +67,7 @@ def main() -> None:
                 for theme in ("light", "dark"):
                     path = args.folder / f"{page.replace('/', '-')}-{width}-{theme}.png"
                     address = (args.html / f"{page}.html").resolve().as_uri()
-                    path.write_bytes(photograph(browser, address, width, theme, args.top))
+                    write_atomically(path, photograph(browser, address, width, theme, args.top))
                     print(path)
     finally:
         browser.quit()

@@ -59,10 +59,10 @@ BROWSER_FAULTS = [
 def plant(folder, old="", new=""):
     """The small page, with one of its parts replaced, and what it needs."""
     assert not old or GOOD.count(old) >= 1
-    (folder / "page.html").write_text(GOOD.replace(old, new, 1) if old else GOOD)
-    (folder / "other.html").write_text(GOOD)
-    (folder / "picture.svg").write_text(PICTURE)
-    (folder / "heavy.svg").write_text(PICTURE + " " * LIMIT)
+    (folder / "page.html").write_text(GOOD.replace(old, new, 1) if old else GOOD, encoding="utf-8")
+    (folder / "other.html").write_text(GOOD, encoding="utf-8")
+    (folder / "picture.svg").write_text(PICTURE, encoding="utf-8")
+    (folder / "heavy.svg").write_text(PICTURE + " " * LIMIT, encoding="utf-8")
     return folder / "page.html"
 
 

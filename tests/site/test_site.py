@@ -12,7 +12,7 @@ from checks import descriptions, links, look, parse, strangers, structure, visit
 from selenium.webdriver.common.keys import Keys
 
 ROOT = Path(__file__).resolve().parents[2]
-TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
+TOC = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
 PAGES = [TOC["root"], *(c["file"] for part in TOC["parts"] for c in part["chapters"])]
 CHAPTERS = [page for page in PAGES if page.startswith("notebooks/")]
 
@@ -24,7 +24,7 @@ def html_files(site):
 def test_every_page_of_the_contents_is_built(site):
     built = {str(path.relative_to(site).with_suffix("")) for path in html_files(site)}
     assert built == {*PAGES, "index", "search", "404"}
-    assert TOC["root"] in (site / "index.html").read_text()
+    assert TOC["root"] in (site / "index.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -72,7 +72,7 @@ def test_chapter_ran_and_drew(site, page):
 def test_welcome_page_tells_the_minutes_of_the_chapter(site, page):
     first = re.search(r"<em>(\d+) minutes\. Builds on: ", parse(site / f"{page}.html").source.split("<article")[1])
     assert first, "it does not say how many minutes it takes, and what it builds on"
-    row = re.search(rf"\(\.\./{page}\.ipynb\) \| (\d+) \|", (ROOT / "book" / "intro.md").read_text())
+    row = re.search(rf"\(\.\./{page}\.ipynb\) \| (\d+) \|", (ROOT / "book" / "intro.md").read_text(encoding="utf-8"))
     assert row, f"book/intro.md has no row for {page}"
     assert row[1] == first[1], f"book/intro.md says {row[1]} minutes, the chapter says {first[1]}"
 
