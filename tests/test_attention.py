@@ -84,7 +84,7 @@ def test_dropout_acts_in_training_only():
     assert not (layer.eval()(x) == 0).any()
 
 
-@pytest.mark.parametrize(("dim", "heads"), [(64, 5), (8, 16), (8, 0)])
+@pytest.mark.parametrize(("dim", "heads"), [(64, 5), (8, 16), (8, 0), (8, 2.0), (8, -2)])
 def test_heads_that_do_not_divide_are_named(dim, heads):
     with pytest.raises(ValueError, match=f"dim {dim} .* {heads} heads.*divide {dim}"):
         MultiHeadAttention(dim, heads)
@@ -94,6 +94,16 @@ def test_heads_that_do_not_divide_are_named(dim, heads):
 def test_tokens_of_another_shape_are_named(shape):
     with pytest.raises(ValueError, match=rf"\(B, N, 8\), got \({shape[0]}, {shape[1]}"):
         MultiHeadAttention(8, 2)(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("queries", [0, -1, 1.0, True])
+def test_a_number_of_queries_that_counts_nothing_is_named(queries):
+    with pytest.raises(ValueError, match=f"first tokens, 1 or more, or is None for all, got {queries}"):
+        MultiHeadAttention(8, 2)(torch.zeros(2, 5, 8), queries=queries)
+
+
+def test_an_empty_batch_gives_an_empty_answer():
+    assert MultiHeadAttention(8, 2)(torch.zeros(0, 5, 8)).shape == (0, 5, 8)
 
 
 def test_queries_keys_and_values_that_do_not_match_are_named():

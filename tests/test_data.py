@@ -1,7 +1,8 @@
-
+import numpy as np
 import pytest
 import torch
 from common import pictures
+from torchvision.transforms import Normalize
 
 from vitlib.data import ImageSet, normalise, stratified_split
 
@@ -13,6 +14,45 @@ def test_normalise_treats_bytes_and_shares_alike():
     torch.testing.assert_close(normalise(images), torch.tensor([-2.0, -1.2, 2.0]))
     torch.testing.assert_close(normalise(images / 255), normalise(images))
     torch.testing.assert_close(normalise(images, 0.2, 0.1), torch.tensor([-2.0, 0.0, 8.0]))
+
+
+def test_normalise_takes_a_mean_and_deviation_for_each_channel():
+    """Published weights want the numbers of ImageNet."""
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    images = torch.randint(0, 256, (2, 3, 4, 5), dtype=torch.uint8)
+    expected = Normalize(mean, std)(images.float() / 255)
+    for kind in (tuple, list, torch.tensor, np.array):
+        torch.testing.assert_close(normalise(images, kind(mean), kind(std)), expected)
+    torch.testing.assert_close(normalise(images[0], mean, std), expected[0])
+    torch.testing.assert_close(normalise(images, 0.485, std)[:, 0], expected[:, 0])
+    torch.testing.assert_close(normalise(images, torch.tensor(0.485), std)[:, 0], expected[:, 0])
+    assert normalise(images.double() / 255, mean, std).dtype == torch.float64
+
+
+@pytest.mark.parametrize("mean", [(0.5, 0.5), (0.5,) * 4, torch.zeros(3, 1, 1), ()])
+def test_a_mean_for_other_channels_is_named(mean):
+    with pytest.raises(ValueError, match=r"one for each channel of images .* got .* for images \(2, 3, 4, 4\)"):
+        normalise(torch.zeros(2, 3, 4, 4), mean)
+    with pytest.raises(ValueError, match=r"for images \(3, 4\)"):
+        normalise(torch.zeros(3, 4), (0.5, 0.5, 0.5))
+
+
+@pytest.mark.parametrize(("images", "words"), [
+    (torch.tensor([0.0, 255]), r"must lie in 0…1, got 0 to 255; divide .* by 255, and normalise only once"),
+    (torch.tensor([-2.0, 1]), "got -2 to 1"),
+    (torch.tensor([0.0, 255]).half(), "got 0 to 255"),
+    (torch.tensor([0, 255]), r"uint8 in 0…255 or floats in 0…1, got torch.int64; .*images.to\(torch.uint8\)"),
+    (torch.tensor([True]), "got torch.bool"),
+    (np.zeros((1, 3, 4, 4), np.uint8), "reads a tensor, got ndarray; torch.from_numpy"),
+    ([0.5], "got list")])
+def test_what_are_no_pixels_is_named(images, words):
+    with pytest.raises(ValueError, match=words):
+        normalise(images)
+
+
+def test_no_images_and_small_overshoots_are_pixels():
+    assert normalise(torch.zeros(0, 3, 4, 4)).shape == (0, 3, 4, 4)
+    assert normalise(torch.tensor([-0.1, 1.2])).tolist() == pytest.approx([-2.4, 2.8])
 
 
 IMAGES = torch.zeros(2, 3, 4, 5, dtype=torch.uint8)

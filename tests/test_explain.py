@@ -10,21 +10,18 @@ from torch.nn import functional as F
 from vitlib.attention import attention_weights
 from vitlib.checkpoint import load_zoo, zoo
 from vitlib.explain import (
-    attention_distance,
     attention_gradients,
     class_logit,
     class_relevance,
-    class_rows,
     fills,
     gradient_rollout,
     input_gradient,
     occlusion,
-    patch_rows,
     pictures,
-    rollout,
     token_dropping,
-    without_head,
 )
+from vitlib.maps import class_rows, rollout
+from vitlib.scores import replacement_curve
 from vitlib.vit import ViT
 
 CLASSES = torch.tensor([2, 0])
@@ -39,99 +36,6 @@ def vit(**changes):
     """A small model in float64 whose every part has a say, and two images."""
     model = randomise(ViT(replace(TINY, **changes)), 0.4).double().eval()
     return model, torch.randn(2, 3, 8, 8, dtype=torch.float64)
-
-
-def test_identity_attention_looks_nowhere_and_rolls_out_to_the_identity():
-    eye = torch.eye(17).expand(2, 1, 3, 17, 17)
-    assert torch.equal(attention_distance(eye, (4, 4), 8), torch.zeros(2, 1, 3))
-    assert torch.equal(rollout(eye), torch.eye(17)[None])
-
-
-def test_uniform_attention_on_an_8_by_8_grid_of_4_pixel_patches_looks_16_55_pixels_far():
-    uniform = torch.full((1, 1, 1, 64, 64), 1 / 64)
-    assert attention_distance(uniform, (8, 8), 4).item() == pytest.approx(16.55, abs=0.005)
-    with_class_token = torch.full((1, 1, 1, 65, 65), 1 / 65)
-    assert attention_distance(with_class_token, (8, 8), 4).item() == pytest.approx(16.55, abs=0.005)
-
-
-def test_distance_equals_a_plain_loop_on_an_oblong_grid():
-    A, rows, columns = maps(N=7), 2, 3
-    for prefix in (0, 1):
-        part = A[..., 1 - prefix:, 1 - prefix:]
-        part = part / part.sum(-1, keepdim=True)
-        found = attention_distance(part, (rows, columns), 4)
-        patches = part[1, 0, 1, prefix:, prefix:]
-        total = sum(patches[q, k] / patches[q].sum() * 4 * ((q // 3 - k // 3) ** 2 + (q % 3 - k % 3) ** 2) ** 0.5
-                    for q in range(6) for k in range(6)) / 6
-        assert found[1, 0, 1].item() == pytest.approx(total.item())
-
-
-def test_rollout_rows_sum_to_one():
-    result = rollout(maps())
-    assert result.shape == (2, 5, 5)
-    torch.testing.assert_close(result.sum(-1), torch.ones(2, 5, dtype=torch.float64))
-    assert (result.sum(-2) - 1).abs().max() > 0.05
-    assert (result >= 0).all()
-
-
-@pytest.mark.parametrize("residual", [0.0, 0.3, 0.5, 1.0])
-def test_rollout_is_the_product_of_the_layers_the_last_on_the_left(residual):
-    A, eye = maps(), torch.eye(5, dtype=torch.float64)
-    first, second, third = (residual * eye + (1 - residual) * (layer[:, 0] + layer[:, 1]) / 2 for layer in A)
-    torch.testing.assert_close(rollout(A, residual), third @ second @ first)
-    if residual < 1:  # the mistakes that the comparison would catch
-        reversed_order, wrong_axis = first @ second @ third, (third.mT @ second.mT @ first.mT)
-        assert (reversed_order - third @ second @ first).abs().max() > 0.01
-        assert (wrong_axis - third @ second @ first).abs().max() > 0.01
-
-
-def test_rollout_by_hand_follows_a_token_through_two_layers():
-    """Layer 1: token 1 reads token 2. Layer 2: token 0 reads token 1. So token 0 has seen token 2."""
-    A = torch.eye(3).repeat(2, 1, 1, 1, 1)
-    A[0, 0, 0, 1] = torch.tensor([0.0, 0, 1])
-    A[1, 0, 0, 0] = torch.tensor([0.0, 1, 0])
-    assert rollout(A, residual=0)[0].tolist() == [[0, 0, 1], [0, 0, 1], [0, 0, 1]]
-
-
-def test_class_rows_are_what_the_class_token_reads():
-    A = maps(N=7)
-    pictures = class_rows(A, (2, 3))
-    assert pictures.shape == (3, 2, 2, 2, 3)
-    assert pictures[1, 0, 1, 1, 2] == A[1, 0, 1, 0, 6]
-    assert pictures[1, 0, 1, 0, 0] == A[1, 0, 1, 0, 1]
-    for part in (A[1], A[1, 0], A[1, 0, 1]):  # one layer, one image, one head
-        assert torch.equal(class_rows(part, (2, 3)), pictures[(1, 0, 1)[:5 - part.ndim]])
-
-
-def test_patch_rows_are_what_one_patch_reads_with_or_without_a_class_token():
-    A = maps(N=7)
-    assert patch_rows(A, 4, (2, 3))[2, 1, 0, 1, 0] == A[2, 1, 0, 5, 4]
-    assert patch_rows(A[..., 1:, 1:], 4, (2, 3))[2, 1, 0, 1, 0] == A[2, 1, 0, 5, 4]
-
-
-def test_a_models_maps_fit():
-    A = randomise(ViT(TINY)).eval().attention_maps(torch.randn(2, 3, 8, 8))
-    assert class_rows(A, (2, 2)).shape == (2, 2, 2, 2, 2)
-    assert attention_distance(A, (2, 2), 4).shape == (2, 2, 2)
-
-
-def test_maps_grids_queries_and_shares_that_do_not_fit_are_named():
-    with pytest.raises(ValueError, match=r"shape \(3, 2, 2, 4, 4\) are not over a class token and 2×2.*mean pooling"):
-        class_rows(maps(N=4), (2, 2))
-    with pytest.raises(ValueError, match=r"\(3, 2, 2, 4, 5\) are not over"):
-        class_rows(maps()[..., 1:, :], (2, 2))
-    for query in (-1, 4):
-        with pytest.raises(ValueError, match=f"patch {query} is not one of the 2×2"):
-            patch_rows(maps(), query, (2, 2))
-    for rows in (3, 1):
-        for call in (lambda grid: patch_rows(maps(), 0, grid), lambda grid: attention_distance(maps(), grid)):
-            with pytest.raises(ValueError, match=f"maps over 5 tokens do not hold {rows}×3 .*image_size // patch_size"):
-                call((rows, 3))
-    with pytest.raises(ValueError, match=r"share in \[0, 1\], got 1.5"):
-        rollout(maps(), 1.5)
-    for bad in (torch.zeros(2, 2, 5, 5), torch.zeros(3, 2, 2, 5, 4)):
-        with pytest.raises(ValueError, match=rf"\(L, B, h, N, N\).*got \({bad.shape[0]}, 2, "):
-            rollout(bad)
 
 
 def by_hand(model, images, classes, layer=None, at=None, add=0.0):
@@ -304,42 +208,6 @@ def test_of_one_token_that_alone_decides_the_fall_is_the_whole():
     torch.testing.assert_close(found.flatten(1), by_hand, atol=1e-12, rtol=0)
 
 
-@pytest.mark.parametrize("qkv_bias", [True, False])
-@pytest.mark.parametrize(("layer", "head"), [(0, 0), (0, 1), (1, 0), (1, 1)])
-def test_a_silent_head_leaves_its_slice_empty_before_the_projection(layer, head, qkv_bias):
-    model, images = vit(qkv_bias=qkv_bias)
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    silent = without_head(model, layer, head)
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-
-    def empty_slice(module, inputs):
-        x = inputs[0].clone()
-        x[..., 8 * head:8 * head + 8] = 0
-        return (x,)
-
-    hook = model.blocks[layer].attn.proj.register_forward_pre_hook(empty_slice)
-    by_hook = model(images)
-    hook.remove()
-    torch.testing.assert_close(silent(images), by_hook, atol=1e-12, rtol=0)
-    assert (silent(images) - model(images)).abs().max() > 1e-3
-
-
-def test_with_all_heads_silent_attention_says_its_bias_alone():
-    model, images = vit()
-    attn = without_head(without_head(model, 1, 0), 1, 1).blocks[1].attn
-    x = torch.randn(2, 5, 16, dtype=torch.float64)
-    torch.testing.assert_close(attn(x), attn.proj.bias.expand(2, 5, 16))
-    assert (model.blocks[1].attn(x) - attn(x)).abs().max() > 0.1
-    other = without_head(model, 1, 0).blocks[0]
-    assert all(torch.equal(a, b) for a, b in zip(other.parameters(), model.blocks[0].parameters()))
-
-
-@pytest.mark.parametrize(("layer", "head"), [(2, 0), (-1, 0), (0, 2), (0, -1)])
-def test_a_head_that_is_not_there_is_named(layer, head):
-    with pytest.raises(ValueError, match=f"no head {head} in layer {layer}; the model has 2 layers of 2 heads"):
-        without_head(ViT(TINY), layer, head)
-
-
 def test_fills_keep_the_shape_and_take_away_detail():
     images = torch.randn(2, 3, 16, 24)
     found = fills(images)
@@ -376,12 +244,116 @@ def test_pictures_are_what_each_function_gives():
         assert (picture[0] - picture[1]).abs().max() > 1e-4, name
 
 
-@pytest.mark.parametrize("kind", KINDS[1:] + [{"pool": "mean", "registers": 1}])
-def test_pictures_names_a_model_without_a_class_token_alone_before_the_patches(kind):
-    model, images = vit(**kind)
-    words = f"pool='{model.config.pool}' and {model.config.registers} registers; input_gradient, occlusion"
-    with pytest.raises(ValueError, match=words):
+@pytest.mark.parametrize("registers", [1, 2])
+def test_pictures_of_a_model_with_registers_are_what_the_class_token_reads_of_the_patches(registers):
+    model, images = vit(registers=registers)
+    found, before = pictures(model, images, CLASSES), 1 + registers
+    A, G = attention_gradients(model, images, CLASSES)
+    assert A.shape[-1] == before + 4
+    for name, rows in (("last layer", A[1, :, :, 0, before:].mean(1)), ("rollout", rollout(A)[:, 0, before:]),
+                       ("gradient rollout", gradient_rollout(A, G)[:, 0, before:]),
+                       ("class relevance", class_relevance(A, G)[:, 0, before:])):
+        torch.testing.assert_close(found[name].flatten(1), rows)
+    assert all(picture.shape == (2, 2, 2) for picture in found.values())
+
+
+@pytest.mark.parametrize("registers", [0, 1, 3])
+def test_pictures_names_a_model_without_a_class_token(registers):
+    model, images = vit(pool="mean", registers=registers)
+    with pytest.raises(ValueError, match="class token reads, and this model has none, as with pool='mean'; input_grad"):
         pictures(model, images, CLASSES)
+
+
+ASK = {"attention_maps": lambda model, images: model.attention_maps(images),
+       "attention_gradients": lambda model, images: torch.stack(attention_gradients(model, images, CLASSES)),
+       "input_gradient": lambda model, images: input_gradient(model, images, CLASSES),
+       "occlusion": lambda model, images: occlusion(model, images, CLASSES, torch.zeros_like(images)),
+       "token_dropping": lambda model, images: token_dropping(model, images, CLASSES),
+       "pictures": lambda model, images: torch.stack(list(pictures(model, images, CLASSES).values())),
+       "replacement_curve": lambda model, images: replacement_curve(
+           model, images, CLASSES, torch.arange(8.0).reshape(2, 2, 2), torch.zeros_like(images))}
+
+
+@pytest.mark.parametrize("name", ASK)
+def test_answers_do_not_depend_on_the_mode_and_leave_it_as_it_was(name):
+    model, images = vit(patch_drop=0.5, dropout=0.3, drop_path=0.3, stem="conv")
+    expected = ASK[name](model, images)
+    model.train()
+    model.blocks[0].eval()  # a part that is kept frozen
+    modes, state = [m.training for m in model.modules()], {n: v.clone() for n, v in model.state_dict().items()}
+    assert torch.equal(ASK[name](model, images), expected)
+    assert [m.training for m in model.modules()] == modes
+    assert all(torch.equal(value, state[n]) for n, value in model.state_dict().items())  # batch norm has seen nothing
+    model.blocks[1].register_forward_hook(lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        ASK[name](model, images)
+    assert [m.training for m in model.modules()] == modes
+
+
+@pytest.mark.parametrize("name", ASK)
+@pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
+def test_answers_do_not_depend_on_where_gradients_are_off(name, off):
+    model, images = vit(registers=1)
+    expected = ASK[name](model, images).detach()
+    with off():
+        within = images.clone()  # under inference_mode a tensor that can have no gradient
+        torch.testing.assert_close(ASK[name](model, within), expected)
+    if name != "attention_maps":  # a forward pass: PyTorch itself refuses such images where gradients are on
+        torch.testing.assert_close(ASK[name](model, within), expected)
+
+
+def test_classes_made_under_inference_mode_do():
+    model, images = vit()
+    with torch.inference_mode():
+        classes = model(images).argmax(dim=1)
+    found, expected = (pictures(model, images, c) for c in (classes, classes.clone()))
+    assert all(torch.equal(found[name], expected[name]) for name in found)
+
+
+def test_a_model_made_under_inference_mode_is_named():
+    with torch.inference_mode():
+        model, images = vit()
+    for ask in ("attention_gradients", "input_gradient", "pictures"):
+        with pytest.raises(ValueError, match="under torch.inference_mode, so its weights let no gradient .* outside"):
+            ASK[ask](model, images)
+    assert ASK["token_dropping"](model, images).shape == (2, 2, 2)
+
+
+@pytest.mark.parametrize(("classes", "words"), [
+    (torch.tensor([0, 3]), "classes run from 0 to 3, and the model tells 0 to 2 apart"),
+    (torch.tensor([-1, 0]), "classes run from -1 to 0"),
+    (torch.tensor([0]), r"2 images need classes of shape \(2,\) in int64, got \(1,\)"),
+    (torch.tensor([0.0, 1]), r"int64, got \(2,\) in torch.float32; logits.argmax"),
+    (torch.tensor([[0], [1]]), r"got \(2, 1\)")])
+def test_classes_that_the_model_does_not_tell_apart_are_named(classes, words):
+    model, images = vit()
+    for call in (lambda: class_logit(model(images), classes), lambda: input_gradient(model, images, classes),
+                 lambda: pictures(model, images, classes), lambda: token_dropping(model, images, classes)):
+        with pytest.raises(ValueError, match=words):
+            call()
+
+
+def test_fills_gradients_and_models_that_do_not_fit_are_named():
+    model, images = vit()
+    with pytest.raises(ValueError, match=r"images' shape \(2, 3, 8, 8\), got \(2, 3, 1, 1\); .*expand_as"):
+        occlusion(model, images, CLASSES, images.mean((2, 3), keepdim=True))
+    with pytest.raises(ValueError, match=r"8×8 pixels or more, got \(2, 3, 6, 6\)"):
+        fills(images[..., :6, :6])
+    with pytest.raises(ValueError, match="8×8 pixels or more"):
+        fills(images[0])
+    with pytest.raises(ValueError, match=r"gradients of the same shape, got \(3, 2, 2, 4, 4\); attention_gradients"):
+        gradient_rollout(maps(), maps(N=4))
+    one = ViT(replace(TINY, patch_size=8, pool="mean"))
+    with pytest.raises(ValueError, match="into one patch: without it nothing is left .* smaller patch_size"):
+        token_dropping(one, torch.zeros(2, 3, 8, 8), CLASSES)
+
+
+def test_an_empty_batch_has_empty_answers():
+    model, images = vit()
+    none = torch.zeros(0, dtype=torch.long)
+    assert model(images[:0]).shape == (0, 3)
+    assert model.attention_maps(images[:0]).shape == (2, 0, 2, 5, 5)
+    assert all(picture.shape == (0, 2, 2) for picture in pictures(model, images[:0], none).values())
 
 
 @pytest.mark.parametrize("name", zoo())

@@ -84,3 +84,73 @@ def test_block_equals_pytorchs_encoder_layer():
     theirs.load_state_dict(state, strict=True)
     x = torch.randn(2, 5, 24, dtype=torch.float64) * 3
     torch.testing.assert_close(ours(x), theirs(x), atol=1e-10, rtol=0)
+
+
+def ours_for(theirs):
+    """The ViT whose configuration is that of timm's model, as far as the names of its weights tell."""
+    weights = theirs.state_dict()
+    dim, token = theirs.embed_dim, "cls_token" in weights
+    return ViT(ViTConfig(
+        image_size=theirs.patch_embed.img_size[0], patch_size=theirs.patch_embed.patch_size[0], classes=7, dim=dim,
+        depth=len(theirs.blocks), heads=theirs.blocks[0].attn.num_heads, pool="cls" if token else "mean",
+        mlp_ratio=weights["blocks.0.mlp.fc1.weight"].shape[0] / dim, qkv_bias="blocks.0.attn.qkv.bias" in weights,
+        registers=weights["reg_token"].shape[1] if "reg_token" in weights else 0)).double().eval()
+
+
+PUBLISHED = [f"vit_{size}_patch{patch}_{pixels}" for size, patch, pixels in (
+    ("tiny", 16, 224), ("tiny", 16, 384), ("small", 8, 224), ("small", 16, 224), ("small", 16, 384), ("small", 32, 224),
+    ("small", 32, 384), ("base", 8, 224), ("base", 16, 224), ("base", 16, 384), ("base", 32, 224), ("base", 32, 384))]
+PUBLISHED += ["deit_tiny_patch16_224", "deit_small_patch16_224", "deit_base_patch16_224", "deit_base_patch16_384",
+              "vit_base_patch16_224_miil",  # without qkv_bias
+              "vit_base_patch16_gap_224", "vit_base_patch16_siglip_gap_224"]  # mean pooling after the last norm
+OTHERS = {"deit_tiny_distilled_patch16_224": "dist_token", "deit3_small_patch16_224": "ls1.gamma",
+          "vit_small_patch14_dinov2": "ls1.gamma", "vit_base_patch16_clip_224": "norm_pre.weight",
+          "vit_base_patch16_reg4_gap_256": "fc_norm.weight", "vit_base_patch16_siglip_224": "attn_pool",
+          "vit_small_r26_s32_224": "patch_embed.backbone", "flexivit_small": "pos_embed"}
+
+
+def one_block(name):
+    """A published model cut to one block, so that the large ones cost little, and without its weights."""
+    return timm.create_model(name, pretrained=False, depth=1, num_classes=7).double().eval()
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_plain_published_models_load_strictly_and_give_the_same_logits(name):
+    theirs = randomise(one_block(name))
+    ours = ours_for(theirs)
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    c = ours.config
+    x = torch.randn(1, 3, c.image_size, c.image_size, dtype=torch.float64)
+    with torch.no_grad():
+        assert theirs(x).std() > 0.05
+        torch.testing.assert_close(ours(x), theirs(x), atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_models_with_other_parts_do_not_load_and_a_key_gives_them_away(name):
+    theirs = one_block(name)
+    with pytest.raises((RuntimeError, ValueError), match=OTHERS[name]):
+        ours_for(theirs).load_state_dict(theirs.state_dict(), strict=True)
+
+
+def test_normalised_queries_do_not_load():
+    theirs = timm_twin("cls", qk_norm=True)
+    with pytest.raises(RuntimeError, match="attn.q_norm.weight"):
+        ViT(CONFIG).load_state_dict(theirs.state_dict(), strict=True)
+
+
+def test_registers_without_positions_do_not_load():
+    theirs = timm_twin("cls", reg_tokens=3, no_embed_class=True)
+    with pytest.raises(ValueError, match=r"pos_embed is \(1, 16, 24\) in the weights and \(1, 20, 24\) in the model"):
+        ViT(replace(CONFIG, registers=3)).load_state_dict(theirs.state_dict(), strict=True)
+
+
+def test_one_that_loads_and_yet_differs_has_another_gelu():
+    """What the docstring of ViT says of some of SigLIP's models: names do not tell how GELU is computed."""
+    theirs = randomise(one_block("vit_base_patch32_siglip_gap_256"))
+    ours, x = ours_for(theirs), torch.randn(1, 3, 256, 256, dtype=torch.float64)
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    assert 1e-7 < (ours(x) - theirs(x)).abs().max() < 1e-3
+    for block in theirs.blocks:
+        block.mlp.act = nn.GELU()
+    torch.testing.assert_close(ours(x), theirs(x), atol=1e-10, rtol=0)

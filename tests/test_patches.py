@@ -55,10 +55,46 @@ def test_patchify_names_a_patch_that_does_not_divide(H, W, P):
 
 
 @pytest.mark.parametrize(("shape", "P", "grid"), [
-    ((1, 4, 12), 2, (2, 3)), ((1, 4, 13), 2, (2, 2)), ((4, 12), 2, (2, 2)), ((1, 4, 12), 0, (2, 2))])
+    ((1, 4, 12), 2, (2, 3)), ((1, 4, 13), 2, (2, 2)), ((4, 12), 2, (2, 2))])
 def test_unpatchify_names_patches_that_do_not_fit_the_grid(shape, P, grid):
     with pytest.raises(ValueError, match=rf"grid of {grid[0]}×{grid[1]}, got \({shape[0]}, .*check patch_size"):
         unpatchify(torch.zeros(shape), P, grid)
+
+
+@pytest.mark.parametrize("P", [0, -2, 2.0, "2", True])
+def test_a_patch_size_that_is_no_number_of_pixels_is_named(P):
+    with pytest.raises(ValueError, match=f"patch size {P!r} does not divide the image of 4×4 pixels"):
+        patchify(torch.zeros(1, 3, 4, 4), P)
+    with pytest.raises(ValueError, match=f"whole number of pixels, 1 or more, got {P!r}"):
+        unpatchify(torch.zeros(1, 4, 12), P, (2, 2))
+    with pytest.raises(ValueError, match=f"patch_size {P!r} does not divide image_size 4"):
+        PatchEmbed(4, P, 3, 8)
+
+
+@pytest.mark.parametrize("size", [(16, 32), 16.0, "16", 0, True])
+def test_an_image_size_that_is_no_number_of_pixels_is_named(size):
+    with pytest.raises(ValueError, match=r"image_size must be a whole number of pixels.*got .*square") as error:
+        PatchEmbed(size, 4, 3, 8)
+    assert repr(size) in str(error.value)
+
+
+@pytest.mark.parametrize("grid", [4, (2, 2, 1), (2.0, 2), (-2, -2)])
+def test_a_grid_that_is_none_is_named(grid):
+    with pytest.raises(ValueError, match=r"a grid is \(rows, columns\), two whole numbers of 1 or more, got"):
+        unpatchify(torch.zeros(1, 4, 12), 2, grid)
+
+
+def test_hints_name_the_divisors_of_the_size_that_was_given():
+    with pytest.raises(ValueError, match="8 does not divide image_size 36; .* one of 1, 2, 3, 4, 6, 9, 12, 18, 36$"):
+        PatchEmbed(36, 8, 3, 8)
+    with pytest.raises(ValueError, match="5 does not divide .* 36×24 .* one of 1, 2, 3, 4, 6, 12, or resize"):
+        patchify(torch.zeros(1, 3, 36, 24), 5)
+
+
+def test_an_empty_batch_is_cut_and_put_back():
+    patches = patchify(torch.zeros(0, 3, 4, 4), 2)
+    assert patches.shape == (0, 4, 12)
+    assert unpatchify(patches, 2, (2, 2)).shape == (0, 3, 4, 4)
 
 
 @pytest.mark.parametrize("P", [0, 3, 64])

@@ -67,5 +67,31 @@ def test_wrong_widths_and_grids_are_named_with_the_fix():
         sincos_1d(torch.arange(3), 7)
     with pytest.raises(ValueError, match="4 divides, got 10; use 12"):
         sincos_2d(2, 2, 10)
-    with pytest.raises(ValueError, match="17 position codes.*check prefix=0"):
-        interpolate_positions(torch.zeros(1, 17, 8), (4, 4))
+    for codes, prefix in ((17, 0), (19, 1), (19, -6), (3, 4), (1, 1)):
+        words = f"{codes} position codes less prefix={prefix} do not fill .*class token and the registers"
+        with pytest.raises(ValueError, match=words):
+            interpolate_positions(torch.zeros(1, codes, 8), (4, 4), prefix)
+    for bad in (torch.zeros(2, 16, 8), torch.zeros(16, 8), torch.zeros(1, 16, 8, dtype=torch.long)):
+        with pytest.raises(ValueError, match=r"floats of shape \(1, prefix\+N, D\), got torch"):
+            interpolate_positions(bad, (4, 4))
+    for grid in (8, (8, 8, 8), (0, 4), (2.5, 4)):
+        with pytest.raises(ValueError, match=r"a grid is \(rows, columns\), two whole numbers"):
+            interpolate_positions(torch.zeros(1, 16, 8), grid)
+    for rows in (0, -1, 2.5):
+        with pytest.raises(ValueError, match=rf"two whole numbers of 1 or more, got \({rows}, 2\)"):
+            sincos_2d(rows, 2, 8)
+    for dim, use in ((0, 2), (-3, 2), (5.5, 6)):
+        with pytest.raises(ValueError, match=f"even width, got {dim}; use {use}"):
+            sincos_1d(torch.arange(3), dim)
+    with pytest.raises(ValueError, match=r"shape \(N,\), got \(2, 3\); flatten"):
+        sincos_1d(torch.zeros(2, 3), 8)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_interpolation_keeps_the_dtype_and_stretches_in_single_precision_or_better(dtype):
+    codes = torch.randn(1, 19, 8).to(dtype)
+    found = interpolate_positions(codes, (6, 6), prefix=3)
+    assert found.dtype == dtype
+    assert torch.equal(found[:, :3], codes[:, :3])
+    exact = interpolate_positions(codes.double(), (6, 6), prefix=3)
+    torch.testing.assert_close(found, exact.to(dtype), atol=1e-6, rtol=torch.finfo(dtype).eps)

@@ -116,11 +116,9 @@ def test_each_step_replaces_its_share_of_whole_patches_the_highest_first(steps, 
     images, fill, pictures = torch.randn(2, 3, 8, 8), torch.randn(2, 3, 8, 8), torch.rand(2, 2, 2)
     classes = torch.tensor([2, 0])
 
-    def watch(x):
-        seen.append(x)
-        return model(x)
-
-    curve = replacement_curve(watch, images, classes, pictures, fill, insert, steps)
+    watch = model.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    curve = replacement_curve(model, images, classes, pictures, fill, insert, steps)
+    watch.remove()
     assert curve.shape == (2, steps + 1)
     start, end = (fill, images) if insert else (images, fill)
     for k, (x, count) in enumerate(zip(seen, counts, strict=True)):
@@ -136,14 +134,12 @@ def test_each_step_replaces_its_share_of_whole_patches_the_highest_first(steps, 
 def test_replacement_takes_the_number_of_patches_that_the_step_says_on_any_grid():
     model = ViT(replace(TINY, image_size=28)).eval()
     for steps in (7, 12, 49):
-        counts = []
-
-        def count(x, counts=counts):
-            counts.append(int(x[0, 0].sum()) // 16)
-            return model(x)
-
-        replacement_curve(count, torch.zeros(1, 3, 28, 28), torch.tensor([0]), torch.rand(1, 7, 7),
+        seen = []
+        watch = model.register_forward_pre_hook(lambda module, inputs, seen=seen: seen.append(inputs[0]))
+        replacement_curve(model, torch.zeros(1, 3, 28, 28), torch.tensor([0]), torch.rand(1, 7, 7),
                           torch.ones(1, 3, 28, 28), steps=steps)
+        watch.remove()
+        counts = [int(x[0, 0].sum()) // 16 for x in seen]
         assert counts == [math.ceil(49 * k / steps) for k in range(steps + 1)]
 
 
@@ -242,3 +238,43 @@ def test_edges_and_pixels_fit_a_models_grid():
     images = torch.randn(2, 3, 8, 8)
     assert edge_map(images, (2, 2)).shape == (2, 2, 2)
     assert to_pixels(edge_map(images, (2, 2)), (8, 8)).shape == (2, 64)
+
+
+NAN = torch.full((2, 4, 4), math.nan)
+GOOD, MASKS = torch.rand(2, 4, 4), torch.ones(2, 8, 8, dtype=torch.bool)
+
+
+@pytest.mark.parametrize(("call", "words"), [
+    (lambda: pointing_game(GOOD, GOOD[:, :2]), r"one shape \(B, rows, columns\).*got \(2, 4, 4\) and \(2, 2, 4\)"),
+    (lambda: pointing_game(GOOD[0], GOOD[0]), r"got \(4, 4\)"),
+    (lambda: pointing_game(NAN, GOOD), "hold nan or infinity, which cannot be ranked"),
+    (lambda: iou(NAN, MASKS), "hold nan"),
+    (lambda: iou(GOOD, MASKS.float()), r"boolean masks \(B, H, W\), got \(2, 4, 4\) and torch.float32 \(2, 8, 8\)"),
+    (lambda: iou(GOOD, MASKS[:1]), r"got \(2, 4, 4\) and torch.bool \(1, 8, 8\)"),
+    (lambda: average_precision(GOOD, MASKS[0]), r"got \(2, 4, 4\) and torch.bool \(8, 8\)"),
+    (lambda: rank_correlation(GOOD, GOOD[:1]), r"got \(2, 4, 4\) and \(1, 4, 4\)"),
+    (lambda: rank_correlation(GOOD, NAN[:, :, :2]), r"one shape"),
+    (lambda: centre_gaussian(torch.rand(2, 3, 8, 8), 4), r"a grid is \(rows, columns\)"),
+    (lambda: edge_map(torch.rand(3, 8, 8), (2, 2)), r"floats \(B, C, H, W\), got torch.float32 \(3, 8, 8\)"),
+    (lambda: edge_map(torch.ones(2, 3, 8, 8, dtype=torch.uint8), (2, 2)), "got torch.uint8"),
+    (lambda: bootstrap(torch.zeros(0)), r"one or more floats \(B,\) .* got torch.float32 \(0,\)"),
+    (lambda: bootstrap(torch.tensor([1, 0])), r"got torch.int64 \(2,\)"),
+    (lambda: bootstrap(torch.rand(2, 2)), r"got torch.float32 \(2, 2\)"),
+    (lambda: bootstrap(torch.rand(2), draws=0), "and 0")])
+def test_what_does_not_fit_is_named(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"fill": torch.zeros(2, 3, 1, 1)}, r"images' shape \(2, 3, 8, 8\), got \(2, 3, 1, 1\)"),
+    ({"pictures": torch.rand(1, 2, 2)}, r"one picture .* got \(1, 2, 2\), \(2,\) and \(2, 3, 8, 8\)"),
+    ({"classes": torch.tensor([1])}, r"got \(2, 2, 2\), \(1,\)"),
+    ({"classes": torch.tensor([1, 3])}, "classes run from 1 to 3, and the model tells 0 to 2 apart"),
+    ({"pictures": torch.full((2, 2, 2), math.inf)}, "nan or infinity"),
+    ({"steps": 0}, "steps must be a whole number of 1 or more, got 0")])
+def test_a_replacement_that_cannot_be_is_named(changes, words):
+    good = {"model": ViT(TINY).eval(), "images": torch.randn(2, 3, 8, 8), "classes": torch.tensor([2, 0]),
+            "pictures": torch.rand(2, 2, 2), "fill": torch.zeros(2, 3, 8, 8)}
+    with pytest.raises(ValueError, match=words):
+        replacement_curve(**good | changes)

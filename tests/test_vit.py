@@ -1,13 +1,14 @@
 import dataclasses
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from common import TINY, randomise
 
 from vitlib.patches import patchify, unpatchify
-from vitlib.positions import sincos_2d
-from vitlib.vit import PatchDrop, ViT, ViTConfig
+from vitlib.positions import interpolate_positions, sincos_2d
+from vitlib.vit import PatchDrop, ViT, ViTConfig, evaluating
 
 
 def images(count=4, config=TINY):
@@ -145,6 +146,27 @@ def test_a_value_that_no_model_can_have_is_named(field, value):
         ViT(replace(TINY, **{field: value}))
 
 
+NUMBER, SIZE = "a finite number, got", r"a whole number \(int\), got"
+
+
+@pytest.mark.parametrize(("field", "value", "words"), [
+    ("image_size", (16, 32), rf"{SIZE} \(16, 32\) \(tuple\)"), ("image_size", 16.0, rf"{SIZE} 16.0 \(float\)"),
+    ("patch_size", "4", rf"{SIZE} '4' \(str\)"), ("dim", np.int64(16), rf"{SIZE} np.int64\(16\) \(int64\)"),
+    ("depth", True, rf"{SIZE} True \(bool\)"), ("registers", None, rf"{SIZE} None \(NoneType\)"),
+    ("heads", torch.tensor(2), rf"{SIZE} tensor\(2\) \(Tensor\)"), ("mlp_ratio", "4", rf"{NUMBER} '4' \(str\)"),
+    ("mlp_ratio", float("nan"), f"{NUMBER} nan"), ("mlp_ratio", float("inf"), f"{NUMBER} inf"),
+    ("dropout", False, f"{NUMBER} False"), ("drop_path", [0.1], NUMBER), ("patch_drop", float("nan"), NUMBER),
+    ("pool", ["cls"], r"a string, got \['cls'\] \(list\)"), ("stem", None, "a string, got None"),
+    ("qkv_bias", 1, r"True or False, got 1 \(int\)"), ("mlp_ratio", 0.01, "0.01 leaves no width to an MLP of dim 16")])
+def test_a_value_of_another_type_is_named(field, value, words):
+    with pytest.raises(ValueError, match=f"^{field} .*{words}"):
+        replace(TINY, **{field: value})
+
+
+def test_a_whole_number_is_a_number():
+    assert ViT(replace(TINY, mlp_ratio=2, dropout=0)).blocks[0].mlp.fc1.out_features == 32
+
+
 def test_parts_that_do_not_fit_together_are_named():
     with pytest.raises(ValueError, match="dim 16 .* 3 heads"):
         ViT(replace(TINY, heads=3))
@@ -164,3 +186,61 @@ def test_images_that_the_model_cannot_read_are_named(bad, words):
     for call in (ViT(TINY), ViT(TINY).features, ViT(TINY).attention_maps):
         with pytest.raises(ValueError, match=words):
             call(bad)
+
+
+@pytest.mark.parametrize(("bad", "words"), [
+    (torch.zeros(2, 3, 8, 8, dtype=torch.float64), r"are torch.float64, the weights torch.float32; .*to\(torch.flo"),
+    (torch.zeros(2, 3, 8, 8, dtype=torch.bfloat16), "images are torch.bfloat16, the weights torch.float32"),
+    (torch.zeros(2, 3, 8, 8, device="meta"), r"images are on meta, the model is on cpu; call images.to\('cpu'\)"),
+    (np.zeros((2, 3, 8, 8), np.float32), "reads a tensor, got ndarray; torch.from_numpy")])
+def test_images_of_another_kind_than_the_weights_are_named(bad, words):
+    for call in (ViT(TINY), ViT(replace(TINY, stem="conv")).features, ViT(TINY).attention_maps):
+        with pytest.raises(ValueError, match=words):
+            call(bad)
+
+
+def test_under_autocast_images_may_have_another_dtype():
+    with torch.autocast("cpu", torch.bfloat16):
+        assert ViT(TINY)(images().bfloat16()).shape == (4, 3)
+
+
+def test_evaluating_puts_every_parts_mode_back_also_after_an_error():
+    model = ViT(TINY).train()
+    model.blocks[1].eval()
+    modes = [module.training for module in model.modules()]
+    with evaluating(model):
+        assert not any(module.training for module in model.modules())
+    assert [module.training for module in model.modules()] == modes
+    with pytest.raises(KeyError), evaluating(model):
+        raise KeyError
+    assert [module.training for module in model.modules()] == modes
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"classes": 5}, r"head.weight is \(5, 16\) in the weights and \(3, 16\) in the model; .*classes.*strict=False"),
+    ({"image_size": 16}, r"pos_embed is \(1, 17, 16\) in the weights and \(1, 5, 16\) .*interpolate_positions"),
+    ({"patch_size": 2}, r"pos_embed is \(1, 17, 16\) .*tokens before the patches"),
+    ({"dim": 32}, r"cls_token is \(1, 1, 32\) .*the configurations differ: build the model with that of the weights"),
+    ({"mlp_ratio": 2.0}, r"blocks.0.mlp.fc1.weight is \(32, 16\) .* and \(64, 16\) .*the configurations differ")])
+@pytest.mark.parametrize("strict", [True, False])
+def test_weights_of_another_shape_are_named_with_the_fix_and_nothing_is_loaded(changes, words, strict):
+    model = ViT(TINY)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(ValueError, match=words):
+        model.load_state_dict(ViT(replace(TINY, **changes)).state_dict(), strict)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_the_fixes_that_the_errors_name_work():
+    large = randomise(ViT(replace(TINY, image_size=16, classes=5, registers=2)))
+    model, weights = ViT(replace(TINY, registers=2)), large.state_dict()
+    weights["pos_embed"] = interpolate_positions(weights["pos_embed"], (2, 2), model.prefix)
+    del weights["head.weight"], weights["head.bias"]
+    missing, unexpected = model.load_state_dict(weights, strict=False)
+    assert (missing, unexpected) == (["head.weight", "head.bias"], [])
+    assert torch.equal(model.blocks[1].attn.qkv.weight, large.blocks[1].attn.qkv.weight)
+
+
+def test_names_that_differ_are_pytorchs_to_name():
+    with pytest.raises(RuntimeError, match="Missing key.*reg_token"):
+        ViT(replace(TINY, registers=1)).load_state_dict(ViT(TINY).state_dict())  # pos_embed differs as a consequence

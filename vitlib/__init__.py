@@ -26,9 +26,11 @@ Training
     train       the loop
     recipes     named models and trainings
 Looking inside
-    explain     attention maps and other answers to "what mattered?"
+    maps        attention maps, drawn and summed up
+    explain     other answers to "what mattered?", which ask the model itself
     scores      how good such an answer is
     clinic      faults of public tutorials, to be planted one at a time
+    arrays      what figures are drawn from, as arrays
     plots       the book's figures
 From a terminal
     cli         `python -m vitlib COMMAND`

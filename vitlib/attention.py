@@ -3,6 +3,8 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .patches import divisors, is_count
+
 
 def attention_weights(q: Tensor, k: Tensor) -> Tensor:
     """How much each query takes from each key: softmax(q kᵀ / √d), rows summing to 1.
@@ -33,14 +35,14 @@ class MultiHeadAttention(nn.Module):
     With `need_weights=True` also returns the weights (B, h, N, N), and the output is made from them; the fast
     path forms the same numbers inside its fused kernel. With `queries=n` only the first n tokens ask: (B, n, D),
     and weights (B, h, n, N).
-    Dropout acts on the output. Raises ValueError when h does not divide D or the input is not (B, N, D).
+    Dropout acts on the output. Raises ValueError when h does not divide D, the input is not (B, N, D), or n is not 1
+    or more.
     Source: Vaswani et al. 2017, section 3.2.2. Built in chapter 5.
     """
 
     def __init__(self, dim: int, heads: int, qkv_bias: bool = True, dropout: float = 0.0):
         super().__init__()
-        if heads < 1 or dim % heads:
-            raise ValueError(f"dim {dim} cannot be shared equally by {heads} heads; choose heads that divide {dim}")
+        check_heads(dim, heads)
         self.heads = heads
         self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
         self.proj = nn.Linear(dim, dim)
@@ -48,14 +50,28 @@ class MultiHeadAttention(nn.Module):
 
     def forward(self, x: Tensor, need_weights: bool = False,
                 queries: int | None = None) -> Tensor | tuple[Tensor, Tensor]:
-        if x.ndim != 3 or x.shape[-1] != self.proj.in_features:
-            raise ValueError(f"attention reads tokens of shape (B, N, {self.proj.in_features}), got {tuple(x.shape)}")
+        check_tokens(x, self.proj.in_features, queries)
         B, N, D = x.shape
         qkv = self.qkv(x).reshape(B, N, 3, self.heads, D // self.heads)  # (B, N, 3, h, d)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # three times (B, h, N, d)
         q = q[:, :, :queries]  # None keeps all N
         weights = attention_weights(q, k) if need_weights else None  # (B, h, N, N); the fused kernel keeps none
         y = weights @ v if need_weights else F.scaled_dot_product_attention(q, k, v)  # (B, h, N, d)
-        y = y.transpose(1, 2).reshape(B, -1, D)  # heads back beside each other: (B, N, h·d)
+        y = y.transpose(1, 2).flatten(2)  # heads back beside each other: (B, N, h·d)
         y = self.drop(self.proj(y))
         return (y, weights) if need_weights else y
+
+
+def check_heads(dim: int, heads: int) -> None:
+    """Raise ValueError unless the heads divide the width."""
+    if not is_count(dim) or not is_count(heads) or dim % heads:
+        choice = f"heads that divide {dim}: {divisors(dim)}" if is_count(dim) else "whole numbers of 1 or more"
+        raise ValueError(f"dim {dim!r} cannot be shared equally by {heads!r} heads; choose {choice}")
+
+
+def check_tokens(x: Tensor, dim: int, queries: int | None) -> None:
+    """Raise ValueError unless attention can read the tokens, and `queries` counts some of them."""
+    if x.ndim != 3 or x.shape[-1] != dim:
+        raise ValueError(f"attention reads tokens of shape (B, N, {dim}), got {tuple(x.shape)}")
+    if queries is not None and not is_count(queries):
+        raise ValueError(f"queries counts the first tokens, 1 or more, or is None for all, got {queries!r}")

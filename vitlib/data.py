@@ -1,5 +1,6 @@
 """Images in one form, whatever they come from; how they are split and normalised."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -65,10 +66,46 @@ def check_names(classes: object) -> None:
         raise ValueError(f"each class needs a name of its own, but {', '.join(twice)} stands more than once")
 
 
-def normalise(images: Tensor, mean: float = 0.5, std: float = 0.25) -> Tensor:
-    """Turn uint8 in 0…255, or floats in 0…1, into floats around 0 with deviation near 1. Built in chapter 1."""
+def normalise(images: Tensor, mean: float | Sequence[float] = 0.5, std: float | Sequence[float] = 0.25) -> Tensor:
+    """Turn uint8 in 0…255, or floats in 0…1, into floats around 0 with deviation near 1.
+
+    (…, C, H, W) -> as many. `mean` and `std` are one number each, or C numbers: published weights want their own.
+    Raises ValueError for other dtypes, for another number of channels and, where it is cheap, that is on a CPU, for
+    floats far outside 0…1. Built in chapter 1.
+    """
+    check_pixels(images)
     x = images.float() / 255 if images.dtype == torch.uint8 else images
-    return (x - mean) / std
+    return (x - for_channels(mean, x)) / for_channels(std, x)
+
+
+def check_pixels(images: Tensor) -> None:
+    """Raise ValueError unless the images are uint8, or floats that can be in 0…1.
+
+    Of floats on another device than the CPU only the dtype is checked: a GPU would have to be waited for.
+    """
+    if not isinstance(images, Tensor):
+        raise ValueError(f"normalise reads a tensor, got {type(images).__name__}; torch.from_numpy makes one")
+    if images.dtype == torch.uint8:
+        return
+    if not images.is_floating_point():
+        raise ValueError(f"pixels are uint8 in 0…255 or floats in 0…1, got {images.dtype}; "
+                         "where they lie in 0…255, call images.to(torch.uint8)")
+    if images.device.type == "cpu" and images.numel() and not torch.compiler.is_compiling():
+        low, high = images.aminmax()
+        if low < -0.5 or high > 1.5:
+            raise ValueError(f"floats must lie in 0…1, got {low:.4g} to {high:.4g}; divide pixels in 0…255 by 255, "
+                             "and normalise only once")
+
+
+def for_channels(values: float | Sequence[float], x: Tensor) -> float | Tensor:
+    """One number as it is; C numbers as (C, 1, 1), to be spread over images (…, C, H, W)."""
+    if isinstance(values, int | float):
+        return values
+    values = torch.as_tensor(values, dtype=x.dtype, device=x.device)
+    if values.ndim and (values.ndim > 1 or x.ndim < 3 or len(values) != x.shape[-3]):
+        raise ValueError(f"mean and std are one number, or one for each channel of images (…, C, H, W): got "
+                         f"{tuple(values.shape)} for images {tuple(x.shape)}")
+    return values[:, None, None] if values.ndim else values
 
 
 def stratified_split(data: ImageSet, fraction: float, seed: int = 0) -> tuple[ImageSet, ImageSet]:

@@ -40,7 +40,7 @@ class DropPath(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.rate == 0:
             return x
-        keep = torch.rand(len(x), 1, 1, device=x.device) >= self.rate  # one draw for each image
+        keep = torch.rand(x.shape[0], 1, 1, device=x.device) >= self.rate  # one draw for each image
         return x * keep / (1 - self.rate)
 
 

@@ -1,5 +1,8 @@
 """Cut images into patches, and turn each patch into a token."""
 
+import math
+from numbers import Integral
+
 from torch import Tensor, nn
 
 
@@ -11,14 +14,9 @@ def patchify(images: Tensor, patch_size: int) -> Tensor:
     Raises ValueError when the rank is not 4 or when P does not divide H and W.
     Source: Dosovitskiy et al. 2021, section 3.1. Built in chapter 2.
     """
-    if images.ndim != 4:
-        raise ValueError(f"patchify wants images of shape (B, C, H, W), got {tuple(images.shape)}; "
-                         "add the batch axis of a single image with images[None]")
+    check_cut(images, patch_size)
     B, C, H, W = images.shape
     P = patch_size
-    if P < 1 or H % P or W % P:
-        raise ValueError(f"patch size {P} does not divide the image of {H}×{W} pixels; "
-                         "choose a divisor of both sides, or resize the images")
     x = images.reshape(B, C, H // P, P, W // P, P)  # (B, C, rows, P, columns, P)
     x = x.permute(0, 2, 4, 1, 3, 5)  # (B, rows, columns, C, P, P)
     return x.reshape(B, (H // P) * (W // P), C * P * P)  # (B, N, C·P·P)
@@ -31,15 +29,12 @@ def unpatchify(patches: Tensor, patch_size: int, grid: tuple[int, int]) -> Tenso
     Raises ValueError when N is not rows·columns or the patch is not a multiple of P·P numbers long.
     Built in chapter 2.
     """
-    rows, columns = grid
-    P = patch_size
-    if patches.ndim != 3 or patches.shape[1] != rows * columns or P < 1 or patches.shape[2] % (P * P):
-        raise ValueError(f"unpatchify wants patches of shape (B, {rows * columns}, C·{P * P}) for a grid of "
-                         f"{rows}×{columns}, got {tuple(patches.shape)}; check patch_size and grid")
+    check_patches(patches, patch_size, grid)
+    (rows, columns), P = grid, patch_size
     B, N, L = patches.shape
     x = patches.reshape(B, rows, columns, L // (P * P), P, P)  # (B, rows, columns, C, P, P)
     x = x.permute(0, 3, 1, 4, 2, 5)  # (B, C, rows, P, columns, P)
-    return x.reshape(B, -1, rows * P, columns * P)  # (B, C, H, W)
+    return x.reshape(B, L // (P * P), rows * P, columns * P)  # (B, C, H, W)
 
 
 class PatchEmbed(nn.Module):
@@ -52,16 +47,66 @@ class PatchEmbed(nn.Module):
 
     def __init__(self, image_size: int, patch_size: int, channels: int, dim: int):
         super().__init__()
-        if patch_size < 1 or image_size % patch_size:
-            raise ValueError(f"patch_size {patch_size} does not divide image_size {image_size}; "
-                             "choose a divisor, such as 4 or 8 for 32")
+        check_sizes(image_size, patch_size)
         self.image_size, self.channels = image_size, channels
         self.num_patches = (image_size // patch_size) ** 2
         self.proj = nn.Conv2d(channels, dim, kernel_size=patch_size, stride=patch_size)
 
     def forward(self, images: Tensor) -> Tensor:
-        expected = (self.channels, self.image_size, self.image_size)
-        if tuple(images.shape[1:]) != expected:
-            raise ValueError(f"the model reads images of shape (B, {', '.join(map(str, expected))}), got "
-                             f"{tuple(images.shape)}; resize them, or build the model for this size")
+        check_fit(images, self.channels, self.image_size)
         return self.proj(images).flatten(2).transpose(1, 2)  # (B, D, rows, columns) -> (B, N, D)
+
+
+def check_cut(images: Tensor, patch_size: int) -> None:
+    """Raise ValueError unless `patchify` can cut the images."""
+    if images.ndim != 4:
+        raise ValueError(f"patchify wants images of shape (B, C, H, W), got {tuple(images.shape)}; "
+                         "add the batch axis of a single image with images[None]")
+    H, W = images.shape[-2:]
+    if not is_count(patch_size) or H % patch_size or W % patch_size:
+        raise ValueError(f"patch size {patch_size!r} does not divide the image of {H}×{W} pixels; "
+                         f"choose a divisor, one of {divisors(math.gcd(H, W))}, or resize the images")
+
+
+def check_patches(patches: Tensor, patch_size: int, grid: tuple[int, int]) -> None:
+    """Raise ValueError unless `unpatchify` can put the patches together."""
+    check_grid(grid)
+    if not is_count(patch_size):
+        raise ValueError(f"patch size must be a whole number of pixels, 1 or more, got {patch_size!r}")
+    (rows, columns), pixels = grid, patch_size**2
+    if patches.ndim != 3 or patches.shape[1] != rows * columns or patches.shape[2] % pixels:
+        raise ValueError(f"unpatchify wants patches of shape (B, {rows * columns}, C·{pixels}) for a grid of "
+                         f"{rows}×{columns}, got {tuple(patches.shape)}; check patch_size and grid")
+
+
+def check_sizes(image_size: int, patch_size: int) -> None:
+    """Raise ValueError unless the patch size divides the image size."""
+    if not is_count(image_size):
+        raise ValueError(f"image_size must be a whole number of pixels, 1 or more, got {image_size!r}; "
+                         "the model's images are square")
+    if not is_count(patch_size) or image_size % patch_size:
+        raise ValueError(f"patch_size {patch_size!r} does not divide image_size {image_size}; "
+                         f"choose a divisor, one of {divisors(image_size)}")
+
+
+def check_fit(images: Tensor, channels: int, image_size: int) -> None:
+    """Raise ValueError unless the images have these channels and this size."""
+    if tuple(images.shape[1:]) != (channels, image_size, image_size):
+        raise ValueError(f"the model reads images of shape (B, {channels}, {image_size}, {image_size}), got "
+                         f"{tuple(images.shape)}; resize them, or build the model for this size")
+
+
+def check_grid(grid: tuple[int, int]) -> None:
+    """Raise ValueError unless the grid is (rows, columns)."""
+    if not isinstance(grid, tuple | list) or len(grid) != 2 or not all(map(is_count, grid)):
+        raise ValueError(f"a grid is (rows, columns), two whole numbers of 1 or more, got {grid!r}")
+
+
+def is_count(value: object) -> bool:
+    """Whether it is a whole number of 1 or more. NumPy's count; a bool is no number."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and value >= 1
+
+
+def divisors(number: int) -> str:
+    """The numbers that divide it, as an error names them."""
+    return ", ".join(str(n) for n in range(1, number + 1) if number % n == 0)

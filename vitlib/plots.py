@@ -1,7 +1,13 @@
-"""Every figure of the book: functions that take arrays and return a Matplotlib figure.
+"""Every figure of the book: functions that take arrays or tensors and return a Matplotlib figure.
 
-One colour stands for one idea throughout (Okabe and Ito's palette, safe for colour-blind readers).
+Tensors may be of any floating dtype, on any device, with gradients or without. One colour stands for one idea
+throughout (Okabe and Ito's palette, safe for colour-blind readers).
+
+A notebook shows the figure that a cell returns. In a script with a window, `plt.show()` shows all figures made so far;
+without one, save them: `figure.savefig("maps.png")`.
 """
+
+import math
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,6 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.ticker import MaxNLocator
+
+from .arrays import as_array, as_maps, as_matrix, as_picture, check_overlay
+from .patches import check_sizes
 
 QUERY, KEY, VALUE = "#0072B2", "#D55E00", "#009E73"
 CLASS_TOKEN, PATCH, GREY = "#CC79A7", "#56B4E9", "#6B7280"
@@ -29,15 +38,9 @@ def new_figure(rows: int = 1, columns: int = 1, height: float = 3.2, title: str 
                                     layout="constrained", **options)
         if title:
             figure.suptitle(title, fontsize=13, fontweight="bold")
-    plt.close(figure)  # shown once, by the cell that returns it
+    if figure.canvas.required_interactive_framework is None:  # no windows: a notebook, or a script that saves files
+        plt.close(figure)  # so a notebook shows it once, by the cell that returns it, and many fill no memory
     return figure, axes
-
-
-def as_picture(image) -> np.ndarray:
-    """(C, H, W), uint8 or floats in 0…1, to what imshow draws: (H, W, C)."""
-    array = np.asarray(image)
-    array = array.transpose(1, 2, 0) if array.ndim == 3 else array
-    return array if array.dtype == np.uint8 else array.clip(0, 1)
 
 
 def show(axis: Axes, image, title: str = "", **options) -> None:
@@ -49,7 +52,10 @@ def show(axis: Axes, image, title: str = "", **options) -> None:
 
 
 def image_grid(images, labels: list[str] | None = None, columns: int = 5, title: str = "") -> Figure:
-    """Images (B, C, H, W) in rows, each under its label."""
+    """Images (B, C, H, W) in rows, each under its label. Raises ValueError for none, or too few labels."""
+    if not len(images) or (labels and len(labels) < len(images)):
+        raise ValueError(f"image_grid wants one or more images and a label for each, got {len(images)} images and "
+                         f"{len(labels or [])} labels")
     rows = -(-len(images) // columns)
     figure, axes = new_figure(rows, columns, height=rows * WIDTH / columns * (1.15 if labels else 1) + 0.3, title=title)
     for axis in axes.flat:
@@ -60,8 +66,10 @@ def image_grid(images, labels: list[str] | None = None, columns: int = 5, title:
 
 
 def image_rows(rows: dict[str, list], title: str = "", vmax: float | None = None) -> Figure:
-    """Named rows of images or maps (all with one scale 0…vmax), the name at the left."""
-    columns = max(map(len, rows.values()))
+    """Named rows of images or maps (all with one scale 0…vmax), the name at the left. Raises ValueError for none."""
+    columns = max(map(len, rows.values()), default=0)
+    if not columns:
+        raise ValueError("image_rows wants at least one row with an image, got none")
     side = min(1.8, (WIDTH - 1) / columns)
     figure, axes = new_figure(len(rows), columns, height=len(rows) * side + 0.4, title=title)
     for axis_row, (name, images) in zip(axes, rows.items()):
@@ -75,7 +83,8 @@ def image_rows(rows: dict[str, list], title: str = "", vmax: float | None = None
 
 def patch_grid(image, patch_size: int, title: str = "") -> Figure:
     """An image with its patch borders, beside the patches pulled apart and numbered in reading order."""
-    picture, P = as_picture(image), patch_size
+    picture, P = np.atleast_3d(as_picture(image)), patch_size
+    check_sizes(math.gcd(*picture.shape[:2]), P)
     rows, columns = picture.shape[0] // P, picture.shape[1] // P
     gap = max(1, P // 4)
     step, white = P + gap, 255 if picture.dtype == np.uint8 else 1.0
@@ -98,7 +107,7 @@ def matrix(values, title: str = "", rows: str = "", columns: str = "", numbers: 
            cmap: str = "cividis", height: float = 3.6, row_names: list[str] | None = None,
            column_names: list[str] | None = None) -> Figure:
     """A matrix as a heat map with its scale; `numbers` is a format, such as ".2f", to write in the cells."""
-    values = np.asarray(values)
+    values = as_matrix(values)
     figure, ((axis,),) = new_figure(height=height, title=title)
     drawn = axis.imshow(values, cmap=cmap, vmin=vmin, vmax=vmax, aspect="auto")
     figure.colorbar(drawn, ax=axis)
@@ -119,10 +128,12 @@ def lines(series: dict[str, tuple], title: str = "", x: str = "", y: str = "", c
     """Named lines {name: (x values, y values)}; `levels` adds named dashed horizontals, `log` is "x", "y" or "xy"."""
     figure, ((axis,),) = new_figure(height=height, title=title)
     palette = [QUERY, KEY, VALUE, CLASS_TOKEN, VALIDATION, PATCH, GREY]
+    series = {name: (as_array(xs), as_array(ys)) for name, (xs, ys) in series.items()}
     for i, (name, (xs, ys)) in enumerate(series.items()):
         axis.plot(xs, ys, label=name, color=(colours or COLOURS).get(name, palette[i % len(palette)]),
                   linestyle=["-", "--", "-.", ":"][i % 4], marker="o" if len(xs) < 6 else None)  # few points are shown
     for name, level in (levels or {}).items():
+        level = float(as_array(level))
         axis.axhline(level, color=GREY, linestyle=(0, (4, 3)), linewidth=1.2)
         axis.annotate(name, (1, level), None, ("axes fraction", "data"), ha="right", va="bottom", color=GREY, size=10)
     axis.set(xlabel=x, ylabel=y, xscale="log" if "x" in log else "linear", yscale="log" if "y" in log else "linear")
@@ -139,8 +150,8 @@ def bars(values: dict[str, float], title: str = "", x: str = "", errors: dict[st
     """Named horizontal bars with their values, one of them in colour."""
     figure, ((axis,),) = new_figure(height=0.42 * len(values) + 1.1, title=title)
     colours = [QUERY if name == highlight or not highlight else "#9CA3AF" for name in values]
-    spread = [errors[name] for name in values] if errors else None
-    drawn = axis.barh(list(values), values.values(), color=colours, xerr=spread)
+    spread = as_array([errors[name] for name in values]) if errors else None
+    drawn = axis.barh(list(values), as_array(list(values.values())), color=colours, xerr=spread)
     axis.bar_label(drawn, fmt="{:.3g}", padding=3, fontsize=11)
     axis.invert_yaxis()
     axis.set(xlabel=x, xmargin=0.12)
@@ -154,8 +165,8 @@ def curves(history: list[dict], title: str = "", expected: tuple[float, float] |
     for part in ("train", "validation"):
         if f"{part}_loss" in history[0]:
             for axis, name, scale in zip(axes, ("loss", "accuracy"), (1, 100)):
-                axis.plot(epochs, [scale * row[f"{part}_{name}"] for row in history], color=COLOURS[part], label=part,
-                          linestyle="-" if part == "train" else "--")
+                axis.plot(epochs, [scale * as_array(row[f"{part}_{name}"]) for row in history], color=COLOURS[part],
+                          label=part, linestyle="-" if part == "train" else "--")
     for axis in axes:
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes[0].set(xlabel="epoch", ylabel="loss (nats)")
@@ -167,9 +178,11 @@ def curves(history: list[dict], title: str = "", expected: tuple[float, float] |
 
 
 def confusion(counts, classes: list[str], title: str = "") -> Figure:
-    """Confusion counts (truth, prediction) as shares of each row in percent."""
-    counts = np.asarray(counts, dtype=float)
-    share = 100 * counts / counts.sum(1, keepdims=True)
+    """Confusion counts (truth, prediction) as shares of each row in percent; a class without images has zeros."""
+    counts = as_array(counts).astype(float)
+    if counts.shape != (len(classes), len(classes)):
+        raise ValueError(f"{len(classes)} classes need counts ({len(classes)}, {len(classes)}), got {counts.shape}")
+    share = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
     figure = matrix(share, title, "truth", "prediction", ".0f", 0, 100, "Blues", 5.2, classes)
     figure.axes[0].set_xticks(range(len(classes)), classes, rotation=60, ha="right")
     plt.setp([*figure.axes[0].texts, *figure.axes[0].get_xticklabels(), *figure.axes[0].get_yticklabels()], fontsize=10)
@@ -178,7 +191,7 @@ def confusion(counts, classes: list[str], title: str = "") -> Figure:
 
 def attention_grid(maps, image=None, title: str = "", vmax: float | None = None) -> Figure:
     """Maps (L, h, rows, columns): a row a layer, a column a head, all on one colour scale from 0 to `vmax`."""
-    maps = np.asarray(maps)
+    maps = as_maps(maps, "(L, h, rows, columns)")
     L, h = maps.shape[:2]
     vmax = vmax or float(maps.max())
     extra = int(image is not None)
@@ -197,12 +210,18 @@ def attention_grid(maps, image=None, title: str = "", vmax: float | None = None)
 
 
 def overlay(images, maps, labels: list[str] | None = None, title: str = "") -> Figure:
-    """Images (B, C, H, W) above the same images lit by their maps (B, rows, columns), each divided by its maximum."""
+    """Images (B, C, H, W) above the same images lit by their maps (B, rows, columns), each divided by its maximum.
+
+    A map that is nowhere positive lights nothing. Raises ValueError for maps that are not finite, or do not fit.
+    """
+    maps = as_maps(maps, "(B, rows, columns)")
+    check_overlay(images, maps)
     figure, axes = new_figure(2, len(images), height=2 * WIDTH / len(images) + 0.6, title=title)
     for i, (image, values) in enumerate(zip(images, maps)):
-        picture, values = as_picture(image), np.asarray(values)
+        picture = np.atleast_3d(as_picture(image))
         show(axes[0, i], image, labels[i] if labels else "")
-        light = np.kron(values / values.max(), np.ones(np.floor_divide(picture.shape[:2], values.shape)))[..., None]
+        share = values / values.max() if values.max() > 0 else np.zeros(values.shape)
+        light = np.kron(share, np.ones(np.floor_divide(picture.shape[:2], values.shape)))[..., None]
         picture = picture / 255 if picture.dtype == np.uint8 else picture
         show(axes[1, i], (picture * (0.15 + 0.85 * light)).transpose(2, 0, 1))
     return figure

@@ -1,13 +1,16 @@
 """Is a map right? Scores against the object's mask and against the model itself, baselines, and how sure we are.
 
-A picture is (B, rows, columns), one number a patch, as large as the patch is said to matter.
+A picture is (B, rows, columns), one number a patch, as large as the patch is said to matter. Each function raises
+ValueError for pictures, masks or images that do not fit together, and for numbers that are not finite.
 """
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .vit import ViT
+from .explain import check_fill, class_logit
+from .patches import check_grid, is_count
+from .vit import ViT, evaluating
 
 
 def pointing_game(pictures: Tensor, inside: Tensor) -> Tensor:
@@ -15,6 +18,7 @@ def pointing_game(pictures: Tensor, inside: Tensor) -> Tensor:
 
     `inside` (B, rows, columns) is the object's share of each patch. Source: Zhang et al. 2018. Built in chapter 13.
     """
+    check_pictures(pictures, inside)
     place = pictures.flatten(1).argmax(dim=1, keepdim=True)  # (B, 1)
     return (inside.flatten(1).gather(1, place)[:, 0] >= 0.5).float()
 
@@ -22,8 +26,9 @@ def pointing_game(pictures: Tensor, inside: Tensor) -> Tensor:
 def iou(pictures: Tensor, masks: Tensor) -> Tensor:
     """Intersection over union of the object and as many of the picture's highest pixels as it has: (B,).
 
-    `masks` (B, H, W) are boolean. Built in chapter 13.
+    `masks` (B, H, W) are boolean; an image without an object gives nan. Built in chapter 13.
     """
+    check_masks(pictures, masks)
     ranks = to_pixels(pictures, masks.shape[-2:]).argsort(dim=1, descending=True).argsort(dim=1)
     masks = masks.flatten(1)
     size = masks.sum(dim=1)
@@ -32,7 +37,11 @@ def iou(pictures: Tensor, masks: Tensor) -> Tensor:
 
 
 def average_precision(pictures: Tensor, masks: Tensor) -> Tensor:
-    """Precision at each of the object's pixels, highest value first, averaged: (B,). Built in chapter 13."""
+    """Precision at each of the object's pixels, highest value first, averaged: (B,).
+
+    An image without an object gives nan. Built in chapter 13.
+    """
+    check_masks(pictures, masks)
     values, order = to_pixels(pictures, masks.shape[-2:]).sort(dim=1, descending=True)
     hits = masks.flatten(1).gather(1, order).float()  # (B, H·W)
     seen = torch.searchsorted(-values, -values, right=True)  # pixels as high or higher: equal ones come together
@@ -50,15 +59,18 @@ def replacement_curve(model: ViT, images: Tensor, classes: Tensor, pictures: Ten
                       insert: bool = False, steps: int = 8) -> Tensor:
     """Probability of the class while patches are replaced by `fill`, the highest first: (B, steps+1).
 
-    With `insert` it starts from the fill, and the highest patches come back first. The mean over the steps stands for
-    the area under the curve. Source: Petsiuk et al. 2018, "RISE". Built in chapter 13.
+    In evaluation mode. With `insert` it starts from the fill, and the highest patches come back first. The mean over
+    the steps stands for the area under the curve. Source: Petsiuk et al. 2018, "RISE". Built in chapter 13.
     """
+    check_replacement(images, classes, pictures, fill, steps)
     ranks = pictures.flatten(1).argsort(dim=1, descending=True).argsort(dim=1).reshape(pictures.shape)  # 0: highest
     start, end = (fill, images) if insert else (images, fill)
     curve = []
-    for count in torch.linspace(0, pictures[0].numel(), steps + 1):
-        changed = F.interpolate((ranks < count)[:, None].float(), size=images.shape[-2:])  # nearest: whole patches
-        curve.append(model(torch.where(changed > 0, end, start)).softmax(dim=1).gather(1, classes[:, None])[:, 0])
+    with evaluating(model):
+        for count in torch.linspace(0, pictures[0].numel(), steps + 1):
+            changed = F.interpolate((ranks < count)[:, None].float(), size=images.shape[-2:])  # nearest: whole patches
+            logits = model(torch.where(changed > 0, end, start))
+            curve.append(class_logit(logits.softmax(dim=1), classes))
     return torch.stack(curve, dim=1)
 
 
@@ -67,6 +79,7 @@ def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
 
     Equal values share a rank; a constant picture has no order, so it gives nan. Built in chapter 13.
     """
+    check_pictures(a, b)
     a, b = (x.flatten(1).double() for x in (a, b))
     a, b = ((x[:, :, None] - x[:, None]).sign().sum(dim=2) for x in (a, b))  # (B, N), twice the rank from the middle
     return ((a * b).sum(dim=1) / (a.norm(dim=1) * b.norm(dim=1))).float()
@@ -77,12 +90,17 @@ def centre_gaussian(images: Tensor, grid: tuple[int, int], width: float = 0.25) 
 
     Built in chapter 13.
     """
+    check_grid(grid)
     y, x = torch.meshgrid(*(torch.linspace(-0.5, 0.5, n + 1)[:-1] + 0.5 / n for n in grid), indexing="ij")
     return torch.exp(-(y ** 2 + x ** 2) / (2 * width ** 2)).to(images).expand(len(images), -1, -1)
 
 
 def edge_map(images: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Mean strength of brightness edges in each patch, by Sobel's filters: (B, rows, columns). Built in chapter 13."""
+    """Mean strength of brightness edges in each patch, by Sobel's filters: (B, rows, columns).
+
+    Images are floats (B, C, H, W). Built in chapter 13.
+    """
+    check_edges(images, grid)
     grey = F.pad(images.mean(dim=1, keepdim=True), (1, 1, 1, 1), mode="replicate")
     sobel = images.new_tensor([[1.0, 2, 1], [0, 0, 0], [-1, -2, -1]])
     slopes = F.conv2d(grey, torch.stack([sobel, sobel.T])[:, None])  # (B, 2, H, W)
@@ -93,9 +111,57 @@ def bootstrap(values: Tensor, draws: int = 2000, seed: int = 0) -> tuple[float, 
     """Mean of (B,) values and its 95 % interval: draw B of them with repetition, again and again.
 
     For two methods on the same images pass the differences: the interval is then a paired one.
-    Source: Efron 1979. Built in chapter 13.
+    Raises ValueError for values of another shape, or none. Source: Efron 1979. Built in chapter 13.
     """
+    check_values(values, draws)
     g = torch.Generator().manual_seed(seed)
     means = torch.stack([values[torch.randint(len(values), (len(values),), generator=g)].mean() for _ in range(draws)])
     low, high = means.quantile(means.new_tensor([0.025, 0.975])).tolist()
     return values.mean().item(), low, high
+
+
+def check_pictures(pictures: Tensor, others: Tensor) -> None:
+    """Raise ValueError unless both are (B, rows, columns), equally large, and the pictures are finite numbers."""
+    if pictures.ndim != 3 or pictures.shape != others.shape:
+        raise ValueError("expected two of one shape (B, rows, columns), one number a patch, got "
+                         f"{tuple(pictures.shape)} and {tuple(others.shape)}")
+    check_finite(pictures)
+
+
+def check_masks(pictures: Tensor, masks: Tensor) -> None:
+    """Raise ValueError unless the pictures are (B, rows, columns), finite, and the masks (B, H, W), boolean."""
+    if pictures.ndim != 3 or masks.ndim != 3 or len(pictures) != len(masks) or masks.dtype != torch.bool:
+        raise ValueError("expected pictures (B, rows, columns) and as many boolean masks (B, H, W), got "
+                         f"{tuple(pictures.shape)} and {masks.dtype} {tuple(masks.shape)}")
+    check_finite(pictures)
+
+
+def check_finite(pictures: Tensor) -> None:
+    """Raise ValueError where a picture has nan or infinity: it would count as the highest of all."""
+    if not pictures.isfinite().all():
+        raise ValueError("the pictures hold nan or infinity, which cannot be ranked; look at what made them")
+
+
+def check_replacement(images: Tensor, classes: Tensor, pictures: Tensor, fill: Tensor, steps: int) -> None:
+    """Raise ValueError unless `replacement_curve` can replace patches of the images by those of the fill."""
+    if pictures.ndim != 3 or not len(pictures) == len(images) == len(classes) or not is_count(len(pictures)):
+        raise ValueError("expected one picture (B, rows, columns) and one class for each of one or more images, got "
+                         f"{tuple(pictures.shape)}, {tuple(classes.shape)} and {tuple(images.shape)}")
+    if not is_count(steps):
+        raise ValueError(f"steps must be a whole number of 1 or more, got {steps!r}")
+    check_fill(images, fill)
+    check_finite(pictures)
+
+
+def check_edges(images: Tensor, grid: tuple[int, int]) -> None:
+    """Raise ValueError unless the images are floats (B, C, H, W) and the grid is (rows, columns)."""
+    check_grid(grid)
+    if images.ndim != 4 or not images.is_floating_point():
+        raise ValueError(f"edge_map wants floats (B, C, H, W), got {images.dtype} {tuple(images.shape)}")
+
+
+def check_values(values: Tensor, draws: int) -> None:
+    """Raise ValueError unless there are floats (B,) to draw from, and a number of draws."""
+    if values.ndim != 1 or not len(values) or not values.is_floating_point() or not is_count(draws):
+        raise ValueError("bootstrap wants one or more floats (B,) and one or more draws, got "
+                         f"{values.dtype} {tuple(values.shape)} and {draws!r}")

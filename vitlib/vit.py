@@ -1,6 +1,9 @@
 """The Vision Transformer, assembled from patches, positions and encoder blocks."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
@@ -35,17 +38,7 @@ class ViTConfig:
     registers: int = 0  # R, spare tokens that no one reads at the end
 
     def __post_init__(self) -> None:
-        for name, known in (("stem", STEMS), ("pool", ("cls", "mean")), ("positions", ("learned", "sincos", "none"))):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name}={getattr(self, name)!r} is not one of {', '.join(known)}")
-        for name in ("image_size", "patch_size", "channels", "classes", "dim", "depth", "heads", "mlp_ratio"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        if self.registers < 0:
-            raise ValueError(f"registers counts tokens, 0 or more, got {self.registers}")
-        for name in ("dropout", "drop_path", "patch_drop"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} is a probability in [0, 1), got {getattr(self, name)}")
+        check_config(self)
 
 
 class PatchDrop(nn.Module):
@@ -73,9 +66,14 @@ class ViT(nn.Module):
     """Vision Transformer: images (B, C, H, W), normalised floats -> logits (B, K).
 
     `features` gives the tokens after the last norm, `attention_maps` the weights of every layer and head.
-    The parameters carry timm's names, so published weights load with `strict=True`.
+    The parameters carry timm's names. So the weights of its plain ViTs load with `strict=True`, and give its logits:
+    those with a class token and learned positions that count it, and the last norm before the pooling
+    (`vit_base_patch16_224`, `vit_small_patch32_384`, `deit_tiny_patch16_224` and their like; not the distilled ones).
+    Others have parts that are not here, and so keys: LayerScale (`ls1`, in DeiT III and DINOv2), a norm after the mean
+    (`fc_norm`), one before the blocks (`norm_pre`, in CLIP), normalised queries (`q_norm`), `dist_token`, `attn_pool`;
+    or positions for the patches alone. Some "gap" models of SigLIP load and yet differ: their GELU is approximate.
     Tokens stand in the order class token, registers, patches; the first two are `prefix` tokens in all.
-    Raises ValueError for images of another rank, dtype, channel count or size.
+    Raises ValueError for images of another rank, dtype, device, channel count or size, and for weights of other shapes.
     Source: Dosovitskiy et al. 2021, equations 1 to 4; registers: Darcet et al. 2024. Built in chapter 7.
     """
 
@@ -109,9 +107,10 @@ class ViT(nn.Module):
         return nn.Parameter(codes[None], requires_grad=False)  # kept with the weights, never trained
 
     def embed(self, images: Tensor) -> Tensor:
-        check_images(images)
+        check_images(images, next(self.patch_embed.parameters()))
         x = self.patch_embed(images)  # (B, N, D)
-        before = [token.expand(len(x), -1, -1) for token in (self.cls_token, self.reg_token) if token is not None]
+        B = x.shape[0]  # len(x) would write the number into an exported model
+        before = [token.expand(B, -1, -1) for token in (self.cls_token, self.reg_token) if token is not None]
         x = torch.cat([*before, x], dim=1) if before else x  # (B, prefix+N, D)
         if self.pos_embed is not None:
             x = x + self.pos_embed
@@ -134,12 +133,16 @@ class ViT(nn.Module):
         return self.classify(self.encode(self.embed(images), queries=read))
 
     def attention_maps(self, images: Tensor) -> Tensor:
-        x = self.embed(images)
-        maps = []
-        for block in self.blocks:
-            x, weights = block(x, need_weights=True)
-            maps.append(weights)
+        with evaluating(self):  # all patches, whatever the mode
+            x, maps = self.embed(images), []
+            for block in self.blocks:
+                x, weights = block(x, need_weights=True)
+                maps.append(weights)
         return torch.stack(maps)  # (L, B, h, N, N), N with the prefix
+
+    def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False):
+        check_shapes(self, state_dict, strict)
+        return super().load_state_dict(state_dict, strict, assign)
 
 
 def init_weights(module: nn.Module) -> None:
@@ -158,10 +161,77 @@ def init_weights(module: nn.Module) -> None:
                 nn.init.trunc_normal_(token, std=0.02)
 
 
-def check_images(images: Tensor) -> None:
-    """Raise ValueError unless the images are a float batch of rank 4. Built in chapter 7."""
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside; afterwards, also after an error, every part has the mode that it had."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def check_config(c: ViTConfig) -> None:
+    """Raise ValueError for a value that no ViT can have."""
+    check_types(c)
+    for name, known in (("stem", STEMS), ("pool", ("cls", "mean")), ("positions", ("learned", "sincos", "none"))):
+        if getattr(c, name) not in known:
+            raise ValueError(f"{name}={getattr(c, name)!r} is not one of {', '.join(known)}")
+    for name in ("image_size", "patch_size", "channels", "classes", "dim", "depth", "heads", "mlp_ratio"):
+        if getattr(c, name) <= 0:
+            raise ValueError(f"{name} must be positive, got {getattr(c, name)}")
+    if c.dim * c.mlp_ratio < 1:
+        raise ValueError(f"mlp_ratio {c.mlp_ratio} leaves no width to an MLP of dim {c.dim}; use 1 / dim or more")
+    if c.registers < 0:
+        raise ValueError(f"registers counts tokens, 0 or more, got {c.registers}")
+    for name in ("dropout", "drop_path", "patch_drop"):
+        if not 0 <= getattr(c, name) < 1:
+            raise ValueError(f"{name} is a probability in [0, 1), got {getattr(c, name)}")
+
+
+def check_types(config: object) -> None:
+    """Raise ValueError for a field of a dataclass whose value is not of its type. A bool is no number."""
+    kinds = {int: "a whole number (int)", float: "a finite number", str: "a string", bool: "True or False"}
+    for field in fields(config):
+        value, kind = getattr(config, field.name), field.type
+        fits = isinstance(value, int | float if kind is float else kind) and isinstance(value, bool) == (kind is bool)
+        if not fits or (kind is float and not math.isfinite(value)):
+            raise ValueError(f"{field.name} must be {kinds[kind]}, got {value!r} ({type(value).__name__})")
+
+
+def check_images(images: Tensor, weight: Tensor) -> None:
+    """Raise ValueError unless the images are a float batch of rank 4, of the weight's dtype and on its device."""
+    if not isinstance(images, Tensor):
+        raise ValueError(f"a ViT reads a tensor, got {type(images).__name__}; torch.from_numpy makes one of an array")
     if images.ndim != 4:
         raise ValueError(f"a ViT reads images of shape (B, C, H, W), got {tuple(images.shape)}; "
                          "add the batch axis of a single image with images[None]")
     if not images.is_floating_point():
         raise ValueError(f"a ViT reads normalised floats, got {images.dtype}; call vitlib.data.normalise(images) first")
+    if images.device != weight.device:
+        raise ValueError(f"the images are on {images.device}, the model is on {weight.device}; "
+                         f"call images.to({str(weight.device)!r})")
+    if images.dtype != weight.dtype and not torch.is_autocast_enabled(images.device.type):
+        raise ValueError(f"the images are {images.dtype}, the weights {weight.dtype}; "
+                         f"call images.to({weight.dtype})")
+
+
+def check_shapes(model: nn.Module, state: Mapping[str, Tensor], strict: bool) -> None:
+    """Raise ValueError for the first tensor of `state` that has another shape than the model's.
+
+    Where a strict load fails for its names, they are the cause: PyTorch names them, and the shapes as well.
+    """
+    own = model.state_dict()
+    if strict and own.keys() != state.keys():
+        return
+    fixes = {"pos_embed": "image size, patch size or the tokens before the patches differ: build the model for them, "
+                          "or stretch the codes with vitlib.positions.interpolate_positions",
+             "head": "the number of classes differs: build the model with that of the weights, or train a new head: "
+                     "leave head.weight and head.bias out and load with strict=False"}
+    for name, here in own.items():
+        if name in state and state[name].shape != here.shape:
+            fix = fixes.get(name.split(".")[0], "the configurations differ: build the model with that of the weights")
+            raise ValueError(f"{name} is {tuple(state[name].shape)} in the weights and {tuple(here.shape)} in the "
+                             f"model; {fix}")

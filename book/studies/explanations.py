@@ -18,7 +18,8 @@ sys.path.insert(0, str(ROOT))
 from vitlib import cli  # noqa: E402
 from vitlib.checkpoint import ZOO, environment, load_record, load_weights, load_zoo, save_record  # noqa: E402
 from vitlib.data import ImageSet, normalise  # noqa: E402
-from vitlib.explain import class_rows, fills, pictures, rollout  # noqa: E402
+from vitlib.explain import fills, pictures  # noqa: E402
+from vitlib.maps import class_rows, rollout  # noqa: E402
 from vitlib.scores import (  # noqa: E402
     average_precision,
     bootstrap,
@@ -80,9 +81,7 @@ def registers(count: int, seed: int) -> dict:
             x = block(x)
         norms = x[:, 1 + R:].norm(dim=-1)  # (B, N), of the patches, before the last norm
         maps = model.attention_maps(images)
-    flow = rollout(maps)
-    patches = [0, *range(1 + R, flow.shape[-1])]  # class token and patches
-    pictured = class_rows(flow[:, patches][..., patches], GRID)
+    pictured = class_rows(rollout(maps), GRID, model.prefix)
     points = pointing_game(pictured, F.adaptive_avg_pool2d(data.masks.float(), GRID)).mean().item()
     commit = json.loads((out / "record.json").read_text(encoding="utf-8"))["commit"]  # a finished run is not made again
     return {"seed": seed, "registers": count, "commit": commit, "accuracy": evaluate(model, data)["accuracy"],
