@@ -19,8 +19,10 @@ Model
     vit         the Vision Transformer and its configuration
 Training
     optim       optimisers, which parameters decay, the learning rate over time
-    checkpoint  files to resume from, weights to share, records of runs; the zoo
     parallel    several processes that train as one
+    modes       training mode, evaluation mode, and what is frozen in both
+    guards      what cannot be trained, refused before the first step
+    checkpoint  files to resume from, weights to share, records of runs; the zoo
     train       the loop
     recipes     named models and trainings
 Looking inside
