@@ -30,6 +30,9 @@ spec.loader.exec_module(tool)
 NOT_SHOWN = {
     "plots": "how figures are drawn is not the subject",
     "arrays": "how figures are drawn is not the subject",
+    "modes": "`model.train()` with two additions, told in chapter 8",
+    "guards": "error messages",
+    "settings": "error messages",
     "parallel": "what the loop asks of torch.distributed, explained in its own docstrings",
     "cli": "the command line around the loop of chapter 8",
     "recipes": "configurations; chapter 8 prints what it uses",
@@ -59,6 +62,7 @@ NOT_SHOWN = {
     "augment.mixup": "strong augmentation, for a later chapter",
     "augment.cutmix": "strong augmentation, for a later chapter",
     "augment.beta": "strong augmentation, for a later chapter",
+    "augment.reflected": "stands in for an option of grid_sample",
     "optim.make_optimizers": "calls PyTorch's AdamW and Muon; chapter 8 checks its result",
     "optim.set_rate": "two loops around an assignment",
     "optim.finite_or_stop": "an error message",
@@ -68,6 +72,12 @@ NOT_SHOWN = {
     "train.warm_up": "keeps compilation out of the measured time",
     "train.on_device": "moves tensors",
     "train.quiet": "about progress bars",
+    "checkpoint.describe": "a list of what two runs must have in common, told in chapter 8",
+    "checkpoint.fingerprint": "a hash",
+    "checkpoint.check_same_run": "an error message",
+    "checkpoint.plain_names": "mends names",
+    "checkpoint.smaller": "rounds numbers for a file",
+    "checkpoint.check_is_plain": "an error message",
     "checkpoint.restore": "the mirror image of snapshot, which chapter 8 shows",
     "checkpoint.load_checkpoint": "reading files",
     "checkpoint.export_weights": "reading and writing files",
@@ -200,7 +210,7 @@ def test_a_chapter_follows_the_template(stem):
             assert cell["metadata"].get("mystnb", {}).get("image", {}).get("alt"), f"no alternative text: {source(cell)}"
 
 
-CORE = ["patches", "positions", "attention", "encoder", "vit", "data", "augment", "optim", "train", "checkpoint"]  # what chapters 1 to 8 build
+CORE = ["patches", "positions", "attention", "encoder", "vit", "data", "augment", "optim", "modes", "guards", "train", "checkpoint"]  # what chapters 1 to 8 build
 
 
 def code_lines(path: Path) -> int:

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
-from common import TINY, randomise
+from common import TINY, pictures, randomise
 from safetensors.torch import save_file
 
 from vitlib import checkpoint as module
@@ -14,6 +14,7 @@ from vitlib import files
 from vitlib.checkpoint import (
     environment,
     export_weights,
+    fingerprint,
     load_checkpoint,
     load_record,
     load_weights,
@@ -221,6 +222,79 @@ def test_weights_that_are_missing_damaged_or_of_something_else_are_named(tmp_pat
         make()
         with pytest.raises(ValueError, match=f"{path} does not hold the weights of a ViT.*export_weights"):
             pytest.fail(f"{name} was loaded: {load_weights(path)}")
+
+
+def test_wrappers_leave_no_mark_in_exported_weights(tmp_path):
+    model, x, path = randomise(ViT(TINY)).eval(), torch.randn(2, 3, 8, 8), tmp_path / "w.safetensors"
+    partly = ViT(TINY)
+    partly.load_state_dict(model.state_dict())
+    partly.blocks[1] = torch.compile(partly.blocks[1], backend="eager")
+    for wrapped in (torch.compile(model, backend="eager"), partly):
+        export_weights(wrapped, path, torch.float32)
+        assert torch.equal(load_weights(path)(x), model(x))
+        path.unlink()
+
+
+class Adapter(torch.nn.Module):
+    def __init__(self, inside):
+        super().__init__()
+        self.base_model = inside
+
+
+def test_a_model_that_could_not_be_loaded_again_is_not_exported(tmp_path):
+    path, other_head, grown = tmp_path / "w.safetensors", ViT(TINY), ViT(TINY)
+    other_head.head = torch.nn.Linear(16, 5)
+    grown.addition = torch.nn.Linear(16, 16)
+    for model, words in (
+            (torch.nn.Linear(2, 2), "writes a ViT of vitlib, got Linear, or save model.state_dict"),
+            (Adapter(ViT(TINY)), "got Adapter; the one inside is .base_model"),
+            (other_head, "changed after it was built.*head.bias, head.weight"),
+            (grown, "changed after it was built.*addition.bias, addition.weight")):
+        with pytest.raises(ValueError, match=words):
+            export_weights(model, path)
+        assert not path.exists()
+
+
+def test_exporting_draws_nothing(tmp_path):
+    model = ViT(TINY)
+    state = torch.get_rng_state()
+    export_weights(model, tmp_path / "w.safetensors")
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_weights_too_large_for_half_precision_keep_their_values(tmp_path):
+    model, path = randomise(ViT(TINY)), tmp_path / "w.safetensors"
+    with torch.no_grad():
+        model.head.weight[0, 0] = 1e5
+    export_weights(model, path)
+    again = load_weights(path)
+    assert torch.equal(again.head.weight, model.head.weight)
+    assert torch.equal(again.norm.weight, model.norm.weight.half().float())  # the others are small
+    assert path.stat().st_size < sum(p.numel() for p in model.parameters()) * 3
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_weights_that_are_no_numbers_are_named(tmp_path, value, dtype):
+    model = ViT(TINY)
+    with torch.no_grad():
+        model.norm.bias[2] = value
+    with pytest.raises(ValueError, match="the weights norm.bias hold nan or infinity"):
+        export_weights(model, tmp_path / "w.safetensors", dtype)
+    assert not os.listdir(tmp_path)
+
+
+def test_any_other_pixel_or_label_is_another_fingerprint():
+    data = pictures()
+    found = {fingerprint(data)}
+    for part in ("images", "labels"):
+        for position in (0, -1):
+            changed = getattr(data, part).clone()
+            changed.view(-1)[position] = (changed.view(-1)[position] + 1) % 3
+            found.add(fingerprint(replace(data, **{part: changed})))
+    assert len(found) == 5
+    turned = replace(data, images=data.images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2))
+    assert fingerprint(turned) == fingerprint(data)  # another order in memory
 
 
 def test_the_zoo_lists_loads_and_names_the_unknown(tmp_path, monkeypatch):

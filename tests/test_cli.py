@@ -15,7 +15,7 @@ import pytest
 import torch
 from common import TINY, pictures, randomise, write_folder
 
-from vitlib import devices, sources
+from vitlib import cli, devices, sources
 from vitlib.checkpoint import load_checkpoint, load_weights
 from vitlib.cli import main
 from vitlib.cli import test_scores as scores_on
@@ -181,6 +181,100 @@ def test_a_missing_folder_and_an_unknown_recipe_are_named(tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["train", "imagenet-giant"])
     assert "imagenet-giant" in capsys.readouterr().err
+
+
+def test_alone_the_package_prints_its_help(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main([])
+    shown = capsys.readouterr().out
+    assert "usage: python -m vitlib" in shown and "train a recipe" in shown
+
+
+@pytest.mark.parametrize("name", ["gpu", "mps", "cuda", "cuda:7", "nonsense", ""])
+def test_a_device_that_is_not_there_ends_with_one_clear_line(monkeypatch, name):
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available=False: None)
+    with pytest.raises(SystemExit, match=f"^vitlib train: PyTorch finds no device '{name}' on this .* it finds cpu$"):
+        main(["train", "shapes-quick", "--device", name])
+
+
+@pytest.mark.parametrize("share", ["2", "1", "-0.1", "nan"])
+def test_a_validation_share_that_is_none_ends_with_one_clear_line(share):
+    with pytest.raises(SystemExit, match=f"^vitlib train: --validation is a share .*0 and 1, got {float(share)}$"):
+        main(["train", "shapes-quick", "--validation", share])
+
+
+def test_a_place_that_cannot_hold_results_is_named_before_the_training(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "fit", lambda *_: pytest.fail("the training began"))
+    (tmp_path / "file").write_text("mine")
+    for out in (tmp_path / "file", tmp_path / "file" / "deep" / "out"):
+        with pytest.raises(SystemExit, match=f"^vitlib train: results cannot be written to {out}: {tmp_path}/file is"):
+            main(["train", "shapes-quick", "--data", str(data), "--out", str(out), "--set", *SMALL])
+    assert (tmp_path / "file").read_text() == "mine"
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
+    with pytest.raises(SystemExit, match=f"{tmp_path} may not be changed; choose another --out"):
+        main(["train", "shapes-quick", "--data", str(data), "--out", str(tmp_path / "out"), "--set", *SMALL])
+
+
+def test_data_of_one_class_or_that_may_not_be_read_ends_with_one_clear_line(tmp_path, monkeypatch):
+    write_folder(tmp_path / "one" / "train", classes=("cat",))
+    with pytest.raises(SystemExit, match="^vitlib train: .*has 1 classes with images"):
+        main(["train", "shapes-quick", "--data", str(tmp_path / "one"), "--out", str(tmp_path / "out")])
+
+    def locked(path):
+        raise PermissionError(13, "Permission denied", str(path))
+    monkeypatch.setattr("vitlib.folders.os.scandir", locked)
+    with pytest.raises(SystemExit, match=r"^vitlib train: .*Permission denied: .*one/train'$"):
+        main(["train", "shapes-quick", "--data", str(tmp_path / "one"), "--out", str(tmp_path / "out")])
+
+
+def test_every_set_counts_and_of_one_field_the_last_value(data, tmp_path):
+    main(["train", "shapes-quick", "--data", str(data), "--out", str(tmp_path / "out"),
+          "--set", *SMALL, "--set", "lr=0.5", "lr=0.25"])
+    record = json.loads((tmp_path / "out" / "record.json").read_text())
+    assert (record["train"]["lr"], record["model"]["dim"], record["train"]["epochs"]) == (0.25, 16, 2)
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    (["--seed", "x"], "argument --seed: invalid int value: 'x'"), (["--set"], "--set: expected at least one argument")])
+def test_an_option_that_does_not_read_is_named(arguments, words, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", "shapes-quick", *arguments])
+    assert words in capsys.readouterr().err
+
+
+def ask_for_a_petabyte(args, device):
+    return torch.empty(2**50)
+
+
+def fill_a_gpu(args, device):
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+@pytest.mark.parametrize("fill", [ask_for_a_petabyte, fill_a_gpu])
+def test_memory_that_runs_out_ends_with_one_clear_line(monkeypatch, fill):
+    monkeypatch.setattr(cli, "run_recipe", fill)
+    with pytest.raises(SystemExit, match="^vitlib train: the memory of cpu is full; choose a smaller model or batch"):
+        main(["train", "shapes-quick", "--device", "cpu"])
+
+
+def test_a_fault_of_our_own_keeps_its_traceback(monkeypatch):
+    def fault(args, device):
+        raise RuntimeError("a shape is wrong")
+    monkeypatch.setattr(cli, "run_recipe", fault)
+    with pytest.raises(RuntimeError, match="a shape is wrong"):
+        main(["train", "shapes-quick", "--device", "cpu"])
+
+
+def test_control_c_ends_with_advice_and_resume_goes_on(data, tmp_path):
+    process = start("shapes-quick", "--data", data, "--out", tmp_path / "out", "--device", "cpu", "--resume",
+                    "--set", *SMALL, "epochs=100000")
+    assert "epoch 1 " in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert errors.strip().endswith("give the same command with --resume to go on")
+    assert load_checkpoint(tmp_path / "out" / "checkpoint.pt")["history"]  # an epoch that was printed is kept
 
 
 def result(out):

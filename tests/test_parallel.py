@@ -118,10 +118,10 @@ def test_shares_make_up_the_whole_batch(monkeypatch):
 
 
 def test_a_batch_that_cannot_be_shared_equally_is_named(monkeypatch):
-    monkeypatch.setattr("vitlib.train.processes", lambda: 4)
+    monkeypatch.setattr("vitlib.guards.processes", lambda: 4)
     with pytest.raises(ValueError, match="4 processes cannot share a batch of 6 equally"):
         trained()
-    monkeypatch.setattr("vitlib.train.processes", lambda: 2)
+    monkeypatch.setattr("vitlib.guards.processes", lambda: 2)
     with pytest.raises(ValueError, match="2 processes cannot share a batch of 3 equally"):  # all images there are
         fit(ViT(TINY), pictures(3), CONFIG)
 

@@ -1,8 +1,13 @@
 import dataclasses
 import math
 import os
+import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from textwrap import dedent
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,6 +22,8 @@ from vitlib.data import normalise
 from vitlib.optim import learning_rate, make_optimizers
 from vitlib.train import TrainConfig, batches, evaluate, fit, predict, train_one_epoch
 from vitlib.vit import ViT
+
+TESTS = Path(__file__).parent
 
 # everything random or stateful at once: both optimisers, dropping of four kinds, all augmentation, averaged weights
 BUSY_MODEL = replace(TINY, dropout=0.1, drop_path=0.2, patch_drop=0.25)
@@ -165,6 +172,70 @@ def test_compiling_warms_up_without_a_trace(monkeypatch):
         assert torch.equal(value, other), name
 
 
+@pytest.mark.parametrize("given", ["config", "wrapper", "both"])
+def test_a_compiled_run_is_the_plain_one_in_files_and_scores(tmp_path, monkeypatch, given):
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    plain, path = replace(BUSY, epochs=3, calm=0.4), tmp_path / "c.pt"
+    config = replace(plain, compile=given != "wrapper")
+    expected = run(plain, BUSY_MODEL, validation=pictures(9))
+    torch.manual_seed(0)
+    model = ViT(BUSY_MODEL)
+    passed = model if given == "config" else torch.compile(model)
+    rates = []
+    model.blocks[0].register_forward_pre_hook(lambda block, x: rates.append(x[0].shape[1]) if block.training else None)
+    history = fit(passed, pictures(), config, pictures(9), checkpoint=path)
+    assert {5, 4} == set(rates)  # the class token and all four patches in calm epochs, three of them before
+    assert not passed.training and not model.training
+    for row, row2 in zip(history, expected[1], strict=True):
+        assert {name: row[name] for name in row2} == pytest.approx(row2, abs=1e-5)
+    for (name, value), other in zip(model.state_dict().items(), expected[0].state_dict().values(), strict=True):
+        torch.testing.assert_close(value, other, atol=1e-5, rtol=0, msg=name)
+    state = load_checkpoint(path)
+    assert state["model"].keys() == model.state_dict().keys()
+    assert not any("_orig_mod" in name for name in state["average"])
+    again = ViT(BUSY_MODEL)
+    fit(again, pictures(), config, checkpoint=path, resume=True)  # a plain model goes on from it
+    assert torch.equal(again.head.weight, model.head.weight)
+
+
+@pytest.mark.parametrize("variables", [{"CXX": "/nonexistent"}, {"PATH": "/nonexistent"}])
+def test_compiling_without_a_compiler_is_named(tmp_path, variables):
+    code = """
+        from common import PLAIN, TINY, pictures
+        from dataclasses import replace
+        from vitlib.train import fit
+        from vitlib.vit import ViT
+        fit(ViT(TINY), pictures(), replace(PLAIN, compile=True))"""
+    places = {"PYTHONPATH": os.pathsep.join(map(str, (TESTS.parent, TESTS))), "OMP_NUM_THREADS": "1",
+              "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    environment = {name: value for name, value in os.environ.items() if name != "CXX"} | places | variables
+    found = subprocess.run([sys.executable, "-c", dedent(code)], env=environment, capture_output=True, text=True)
+    assert found.returncode, found.stderr
+    last = found.stderr.strip().splitlines()[-1]
+    assert last.startswith("ValueError: compile=True does not work on this machine ("), found.stderr
+    assert "install a C++ compiler (g++, clang" in last and "compile=False" in last
+
+
+def test_an_error_that_is_not_the_compilers_keeps_its_own_words(monkeypatch):
+    def broken(model):
+        def call(images):
+            raise RuntimeError("out of memory")
+        model.forward = call
+        return model
+    monkeypatch.setattr(torch, "compile", broken)
+    with pytest.raises(RuntimeError, match="^out of memory$"):
+        run(replace(PLAIN, compile=True))
+
+
+@pytest.mark.parametrize("validation", [None, pictures(9)])
+def test_fit_ends_in_evaluation_mode_resumed_past_its_end_too(tmp_path, validation):
+    path, model, again = tmp_path / "c.pt", ViT(BUSY_MODEL), ViT(BUSY_MODEL)
+    fit(model, pictures(), BUSY, validation, checkpoint=path)
+    assert not any(part.training for part in model.modules())
+    fit(again.train(), pictures(), BUSY, validation, checkpoint=path, resume=True)
+    assert not any(part.training for part in again.modules())
+
+
 def test_predict_and_evaluate_look_at_unaltered_images_in_evaluation_mode():
     model, data = randomise(ViT(replace(TINY, dropout=0.5)), 0.3).train(), pictures(10)
     logits = predict(model, data.images)
@@ -243,7 +314,7 @@ def test_a_checkpoint_of_another_run_or_model_is_refused_by_name(tmp_path):
     with pytest.raises(ValueError, match="was made with heads=2, not 4"):  # the same shapes of weights
         run(PLAIN, replace(TINY, heads=4), checkpoint=path, resume=True)
     data = pictures()
-    with pytest.raises(ValueError, match="was made with training images=.*, not 5; resume with the same"):
+    with pytest.raises(ValueError, match="was made with training images=24, not 5, fingerprint of the .*resume with"):
         run(PLAIN, data=data.subset(torch.arange(5)), checkpoint=path, resume=True)
     with pytest.raises(ValueError, match="was made with data=.*, not others; resume with the same"):
         run(PLAIN, data=replace(data, name="others"), checkpoint=path, resume=True)
@@ -251,6 +322,97 @@ def test_a_checkpoint_of_another_run_or_model_is_refused_by_name(tmp_path):
     other.head = nn.Linear(192, 3)
     with pytest.raises(ValueError, match="the checkpoint holds another model: (Missing|Unexpected) key"):
         fit(other, pictures(), PLAIN, checkpoint=path, resume=True)
+
+
+def test_other_images_of_the_same_name_and_number_are_refused(tmp_path):
+    path, data = tmp_path / "c.pt", pictures()
+    run(PLAIN, data=data, checkpoint=path)
+    for other in (replace(data, images=data.images.flip(0)), replace(data, labels=data.labels.flip(0))):
+        with pytest.raises(ValueError, match="made with fingerprint of the images=[0-9a-f]{16}, not [0-9a-f]{16}; res"):
+            run(PLAIN, data=other, checkpoint=path, resume=True)
+
+
+def test_a_checkpoint_of_an_older_version_still_resumes(tmp_path, monkeypatch):
+    path = tmp_path / "c.pt"
+    whole = run(BUSY, BUSY_MODEL)
+    stop_after(3, monkeypatch)
+    with pytest.raises(Stop):
+        run(BUSY, BUSY_MODEL, checkpoint=path)
+    monkeypatch.undo()
+    state = load_checkpoint(path)
+    for name in ("fingerprint of the images", "frozen parameters"):
+        del state["config"][name]
+    state["random"]["cuda"] = state["random"].pop("device")
+    for part, mark in (("model", "_orig_mod."), ("average", "module._orig_mod.")):  # of a model given compiled
+        state[part] = {mark + name.removeprefix("module.") if "n_averaged" not in name else name: value
+                       for name, value in state[part].items()}
+    save_checkpoint(path, state)
+    assert same(whole, run(BUSY, BUSY_MODEL, checkpoint=path, resume=True))
+
+
+def test_more_epochs_are_refused_with_a_way_to_train_on(tmp_path):
+    path = tmp_path / "c.pt"
+    run(PLAIN, checkpoint=path)
+    with pytest.raises(ValueError, match="made with epochs=2, not 3; .*laid out over all epochs.*finish this one with "
+                                         "epochs=2; to train its result further, load the weights .load_weights. and "):
+        run(replace(PLAIN, epochs=3), checkpoint=path, resume=True)
+
+
+@pytest.mark.parametrize(("there", "config"), [("cuda", BUSY), ("mps", replace(BUSY, optimizer="adamw", ema=0.0))])
+def test_a_checkpoint_of_another_device_goes_on_and_says_what_is_lost(tmp_path, monkeypatch, capsys, there, config):
+    path = tmp_path / "c.pt"
+    stop_after(3, monkeypatch)
+    with pytest.raises(Stop):
+        run(config, BUSY_MODEL, checkpoint=path)
+    monkeypatch.undo()
+    state = load_checkpoint(path)
+    state["config"]["device"] = there
+    state["random"] = {"data": torch.zeros(16, dtype=torch.uint8), "torch": state["random"]["torch"],
+                       "device": torch.zeros(16, dtype=torch.uint8)}  # as a GPU's generators have it
+    save_checkpoint(path, state)
+    kept, results = path.read_bytes(), []
+    for _ in range(2):
+        path.write_bytes(kept)
+        torch.rand(5)
+        capsys.readouterr()
+        results.append(run(config, BUSY_MODEL, checkpoint=path, resume=True))
+        said = capsys.readouterr().out.splitlines()[0]
+        assert said.startswith(f"the checkpoint was made on {there}, and this is cpu: weights, optimisers and history")
+        assert "no longer bit for bit" in said
+    assert same(*results)  # the new draws follow from the seed
+    assert [row["epoch"] for row in results[0][1]] == [1, 2, 3, 4, 5, 6]
+    assert results[0][1][:3] == [{n: v for n, v in row.items() if n != "seconds"} for row in state["history"]]
+    capsys.readouterr()
+    assert same(results[0], run(config, BUSY_MODEL, checkpoint=path, resume=True))  # now a checkpoint of this device
+    assert "made on" not in capsys.readouterr().out
+
+
+def test_resuming_with_other_parameters_frozen_is_named(tmp_path):
+    path = tmp_path / "c.pt"
+    run(PLAIN, checkpoint=path)
+    model = ViT(TINY)
+    model.blocks.requires_grad_(False)
+    with pytest.raises(ValueError, match="made with frozen parameters=0, not [0-9]+; resume with"):
+        fit(model, pictures(), PLAIN, checkpoint=path, resume=True)
+    state = load_checkpoint(path)
+    del state["config"]["frozen parameters"]  # an older version did not say
+    save_checkpoint(path, state)
+    with pytest.raises(ValueError, match="made while other parameters were trained; freeze the same ones"):
+        fit(model, pictures(), PLAIN, checkpoint=path, resume=True)
+
+
+def test_a_foreign_models_own_config_is_no_part_of_the_checkpoint(tmp_path):
+    """It may hold anything, and what is no number or text could not be read back."""
+    path = tmp_path / "c.pt"
+
+    def build():
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
+        model.config = SimpleNamespace(epochs=99, activation=nn.GELU())
+        return model
+
+    history = fit(build(), pictures(), PLAIN, checkpoint=path)
+    assert fit(build(), pictures(), PLAIN, checkpoint=path, resume=True) == history
 
 
 def test_resuming_without_a_checkpoint_is_named(tmp_path):
@@ -269,7 +431,7 @@ def test_a_run_that_blows_up_stops_and_keeps_the_last_good_checkpoint(tmp_path, 
         seen = 0
 
         def forward(self, images):
-            self.seen += 1
+            self.seen += self.training  # fit shows it one image before the first step
             y = super().forward(images)
             if self.seen >= 4 and where == "loss":
                 y = y * float("nan")

@@ -21,8 +21,10 @@ Model
 Training
     muon        momentum whose every step is made nearly orthogonal
     optim       optimisers, which parameters decay, the learning rate over time
-    checkpoint  files to resume from, weights to share, records of runs; the zoo
     parallel    several processes that train as one
+    modes       training mode, and what stays as it is in it
+    guards      what cannot be trained, refused before the first step
+    checkpoint  files to resume from, weights to share, records of runs; the zoo
     train       the loop
     recipes     named models and trainings
 Looking inside
@@ -36,6 +38,7 @@ From a terminal
     cli         `python -m vitlib COMMAND`
 For all of them
     files       where files lie, and how they are written: whole or not at all
+    settings    the types of a configuration's values
     devices     the machine: its memory, its processor, its graphics card
 """
 

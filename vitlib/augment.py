@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+TRIED = ("cpu", "cuda")  # other devices, such as Apple's, lack an operator or two in some version of PyTorch
+
 
 def uniform(B: int, low: float, high: float, g: torch.Generator) -> Tensor:
     """One number an image in [low, high): (B,). Built in chapter 1."""
@@ -71,8 +73,22 @@ def random_affine(images: Tensor, strength: float, g: torch.Generator) -> Tensor
     dx, dy = (uniform(B, -0.3, 0.3, g) * strength for _ in range(2))
     cos, sin = turn.cos() * scale, turn.sin() * scale
     matrix = torch.stack([torch.stack([cos, shear - sin, dx], -1), torch.stack([sin, cos, dy], -1)], -2)  # (B, 2, 3)
-    grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+    grid = F.affine_grid(matrix, list(images.shape), align_corners=False)  # (B, H, W, 2)
+    if images.device.type in TRIED:
+        return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+    return F.grid_sample(images, reflected(grid, images), padding_mode="zeros", align_corners=False)
+
+
+def reflected(grid: Tensor, images: Tensor) -> Tensor:
+    """Places of `grid_sample` (B, H, W, 2), -1…1 across the image, mirrored at its borders until they lie inside.
+
+    What `padding_mode="reflection"` does itself where it exists.
+    """
+    size = torch.tensor(images.shape[:1:-1], device=grid.device)  # (W, H): the grid holds x before y
+    x = ((grid + 1) * size / 2).remainder(2 * size)  # in pixels from the edge; after two sides it repeats
+    x = torch.minimum(x, 2 * size - x)
+    x = torch.minimum(x.clamp(min=0.5), size - 0.5)  # beyond the outermost pixels' centres lies nothing to blend with
+    return 2 * x / size - 1
 
 
 def random_colour(images: Tensor, strength: float, g: torch.Generator) -> Tensor:
@@ -122,5 +138,8 @@ def beta(B: int, alpha: float, g: torch.Generator) -> Tensor:
     """B draws from Beta(alpha, alpha), from `g`: (B,). Uniform where alpha is 1."""
     if alpha <= 0:
         raise ValueError(f"the Beta distribution needs alpha > 0, got {alpha}")
+    if g.device.type not in TRIED:  # drawn on the CPU, from a generator that this one seeds
+        seed = int(torch.randint(2**31, (1,), generator=g, device=g.device))
+        return beta(B, alpha, torch.Generator().manual_seed(seed)).to(g.device)
     a, b = (torch._standard_gamma(torch.full((B,), float(alpha), device=g.device), generator=g) for _ in range(2))
     return a / (a + b)

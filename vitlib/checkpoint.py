@@ -1,5 +1,6 @@
 """Files that outlive a run: checkpoints to resume from, weights to share, and the record of how they came about."""
 
+import hashlib
 import json
 import platform
 import subprocess
@@ -12,9 +13,12 @@ from zipfile import ZipFile
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import nn
+from torch import Tensor, nn
 
+from .data import ImageSet
+from .devices import hardware, random_states, same_draws, set_random_states
 from .files import write_atomically
+from .parallel import rank, unwrapped
 from .vit import ViT, ViTConfig
 
 FORMAT = 1  # raised when a checkpoint's layout changes
@@ -50,47 +54,121 @@ def load_checkpoint(path: str | Path) -> dict:
     return state
 
 
+def describe(model: nn.Module, data: ImageSet, settings: dict) -> dict:
+    """Which run it is: what a checkpoint must have in common with the run that goes on from it."""
+    architecture = asdict(model.config) if isinstance(model, ViT) else {}
+    return settings | architecture | {
+        "data": data.name, "training images": len(data), "fingerprint of the images": fingerprint(data),
+        "frozen parameters": sum(p.numel() for p in model.parameters() if not p.requires_grad),
+        "device": data.images.device.type}
+
+
+def fingerprint(data: ImageSet) -> str:
+    """A short text that is another one for any other images or labels."""
+    digest = hashlib.blake2b(digest_size=8)
+    for tensor in (data.images, data.labels):
+        digest.update(tensor.cpu().contiguous().flatten().numpy())
+    return digest.hexdigest()
+
+
 def snapshot(about: dict, model: nn.Module, optimizers: list, average: nn.Module | None,
              g: torch.Generator, history: list[dict]) -> dict:
     """Everything that the next step depends on; `about` says which run it is. Built in chapter 8."""
-    cuda = torch.cuda.get_rng_state(g.device) if g.device.type == "cuda" else None
     return {"config": about, "history": history,
             "model": model.state_dict(), "average": average.state_dict() if average else None,
             "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-            "random": {"data": g.get_state(), "torch": torch.get_rng_state(), "cuda": cuda}}
+            "random": {"data": g.get_state(), **random_states(g.device)}}
 
 
 def restore(state: dict, about: dict, model: nn.Module, optimizers: list, average: nn.Module | None,
             g: torch.Generator) -> list[dict]:
     """Put a snapshot back; returns the history so far.
 
-    Raises ValueError for a checkpoint of another run.
+    On a device of another type the run goes on with other random draws, and says so. Raises ValueError for a
+    checkpoint of another run.
     """
-    changed = {name: (old, about[name]) for name, old in state["config"].items() if old != about.get(name, old)}
-    if changed:
-        differences = ", ".join(f"{name}={old}, not {new}" for name, (old, new) in changed.items())
-        raise ValueError(f"the checkpoint was made with {differences}"
-                         "; resume with the same configuration, or start a new run in another folder")
+    check_same_run(state["config"], about)
     try:
-        model.load_state_dict(state["model"])
+        model.load_state_dict(plain_names(state["model"]))
     except RuntimeError as error:
         raise ValueError(f"the checkpoint holds another model: {str(error).splitlines()[1].strip()}") from error
-    for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
-        optimizer.load_state_dict(saved)
+    try:
+        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+    except ValueError as error:
+        raise ValueError("the checkpoint was made while other parameters were trained; freeze the same ones "
+                         f"({error})") from error
     if average:
-        average.load_state_dict(state["average"])
-    g.set_state(state["random"]["data"])
-    torch.set_rng_state(state["random"]["torch"])
-    if state["random"]["cuda"] is not None:
-        torch.cuda.set_rng_state(state["random"]["cuda"], g.device)
-    return state["history"]
+        average.load_state_dict(plain_names(state["average"]))
+    history, here = state["history"], g.device.type
+    if (there := state["config"].get("device", here)) == here:
+        g.set_state(state["random"]["data"])
+        set_random_states(state["random"], g.device)
+        return history
+    for manual_seed in (g.manual_seed, torch.manual_seed):  # generators of two devices cannot read each other's state
+        manual_seed(about.get("seed", 0) + 1000 * len(history))
+    if rank() == 0:
+        print(f"the checkpoint was made on {there}, and this is {here}: weights, optimisers and history go on, but the "
+              "random draws are new ones, so the result is no longer bit for bit that of one device", flush=True)
+    return history
+
+
+def check_same_run(old: dict, new: dict) -> None:
+    """Raise ValueError, with the differences, unless a checkpoint's description fits that of the run.
+
+    What only one of them names is not compared (older versions described less), nor is the device.
+    """
+    changed = [name for name in old if name in new and old[name] != new[name] and name != "device"]
+    if not changed:
+        return
+    differences = ", ".join(f"{name}={old[name]}, not {new[name]}" for name in changed)
+    way = "" if "epochs" not in changed else (
+        ". The learning rate is laid out over all epochs, so more of them are another run: finish this one with "
+        f"epochs={old['epochs']}; to train its result further, load the weights (load_weights) and call fit with them "
+        "and another checkpoint")
+    raise ValueError(f"the checkpoint was made with {differences}; resume with the same configuration, or start a new "
+                     f"run in another folder{way}")
+
+
+def plain_names(weights: dict) -> dict:
+    """The same weights without the marks that `torch.compile` leaves in the names of what it wraps."""
+    return {name.replace("_orig_mod.", ""): value for name, value in weights.items()}
 
 
 def export_weights(model: ViT, path: str | Path, dtype: torch.dtype = torch.float16) -> None:
-    """Write weights and configuration as safetensors, a format that holds no code."""
-    weights = {name: (value.to(dtype) if value.is_floating_point() else value).contiguous()  # counters stay whole
-               for name, value in model.state_dict().items()}
+    """Write weights and configuration as safetensors, a format that holds no code.
+
+    A tensor with a number too large for `dtype` stays in float32; fp16 ends at 65504. Raises ValueError for a model
+    that `load_weights` could not build again, and for weights that are no numbers.
+    """
+    model = unwrapped(model)
+    check_is_plain(model)
+    weights = {name: smaller(name, value, dtype) for name, value in plain_names(model.state_dict()).items()}
     write_atomically(path, save(weights, {"config": json.dumps(asdict(model.config))}))
+
+
+def smaller(name: str, value: Tensor, dtype: torch.dtype) -> Tensor:
+    """A tensor in `dtype` where its numbers fit, else in float32; counters stay whole numbers."""
+    if not value.is_floating_point():
+        return value.contiguous()
+    full, short = value.float(), value.to(dtype)
+    if not full.isfinite().all():
+        raise ValueError(f"the weights {name} hold nan or infinity; a run that blew up has nothing to export")
+    return (short if short.isfinite().all() else full).contiguous()
+
+
+def check_is_plain(model: nn.Module) -> None:
+    """Raise ValueError unless the model is a ViT with the parameters that its configuration builds."""
+    if not isinstance(model, ViT):
+        inside = [name for name, part in model.named_modules() if isinstance(part, ViT)]
+        hint = f"; the one inside is .{inside[0]}" if inside else ", or save model.state_dict() yourself"
+        raise ValueError(f"export_weights writes a ViT of vitlib, got {type(model).__name__}{hint}")
+    with same_draws(torch.device("cpu")):
+        expected = {name: value.shape for name, value in ViT(model.config).state_dict().items()}
+    found = {name: value.shape for name, value in plain_names(model.state_dict()).items()}
+    if changed := sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)):
+        raise ValueError("the model was changed after it was built, so its configuration does not describe it "
+                         f"({', '.join(changed[:3])}); build a ViT of that configuration and copy the weights")
 
 
 def load_weights(path: str | Path) -> ViT:
@@ -147,7 +225,5 @@ def environment(device: str | torch.device = "cpu") -> dict:
         commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         commit = None  # an installed wheel has no repository around it
-    gpu = torch.device(device).type == "cuda"
-    hardware = torch.cuda.get_device_name(device) if gpu else f"CPU, {torch.get_num_threads()} threads"
-    return {"commit": commit, "device": hardware, "python": platform.python_version(),
+    return {"commit": commit, "device": hardware(torch.device(device)), "python": platform.python_version(),
             **{name: metadata.version(name) for name in ("torch", "torchvision", "numpy")}}

@@ -5,6 +5,7 @@ import ast
 import dataclasses
 import os
 import signal
+import sys
 from pathlib import Path
 
 import torch
@@ -12,7 +13,7 @@ from torch.distributed import DistError
 
 from .checkpoint import environment, export_weights, save_record
 from .data import ImageSet, stratified_split
-from .devices import keep_memory
+from .devices import default_device, keep_memory
 from .parallel import group, number_0_first, processes, rank
 from .recipes import RECIPES
 from .sources import load_data
@@ -41,9 +42,19 @@ def read_as(text: str, old, name: str):
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """Read the command line. Each command brings the function that does it, as `run`."""
+    """Read the command line; alone, `python -m vitlib` prints its help. Each command sets `run`, what does it."""
     parser = argparse.ArgumentParser("python -m vitlib", description="The Vision Transformer of the book Patchwork.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
+    commands = parser.add_subparsers(metavar="COMMAND", dest="command")
+    add_train(commands)
+    args = parser.parse_args(arguments)
+    if args.command is None:
+        parser.print_help()
+        raise SystemExit(0)
+    return args
+
+
+def add_train(commands) -> None:
+    """The command `train` and its options."""
     recipes = "\n".join(f"  {name:16} {recipe.about}" for name, recipe in RECIPES.items())
     train = commands.add_parser(
         "train", formatter_class=argparse.RawDescriptionHelpFormatter, help="train a recipe, from its first weights",
@@ -59,10 +70,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
                        help="set a share of the training images aside and score it after each epoch; "
                             "the test set stays shut")
     train.add_argument("--resume", action="store_true", help="go on from the folder's checkpoint, if there is one")
-    train.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    train.add_argument("--set", nargs="+", default=[], metavar="FIELD=VALUE",
-                       help="change fields of the model or the training")
-    return parser.parse_args(arguments)
+    train.add_argument("--device", default=str(default_device()), help="cpu, cuda, cuda:1, mps (here: %(default)s)")
+    train.add_argument("--set", nargs="+", action="extend", default=[], metavar="FIELD=VALUE",
+                       help="change fields of the model or the training; of a field named twice the last value counts")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -76,7 +86,14 @@ def main(arguments: list[str] | None = None) -> None:
             args.run(args, device)
     except (ValueError, OSError, FloatingPointError) as error:
         raise SystemExit(f"vitlib {args.command}: {error}") from error
+    except KeyboardInterrupt as error:
+        print(f"\nvitlib {args.command}: stopped from the keyboard. Finished epochs are kept: give the same command "
+              "with --resume to go on", file=sys.stderr)
+        raise SystemExit(130) from error  # what a shell reports after Ctrl-C
     except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+            raise SystemExit(f"vitlib {args.command}: the memory of {args.device} is full; choose a smaller model or "
+                             "batch: --set batch_size=…") from error
         if "gloo" not in str(error) and not isinstance(error, DistError):
             raise
         stop()
@@ -102,6 +119,13 @@ def run_recipe(args: argparse.Namespace, device: torch.device) -> None:
     fields = (vars(model_config) | vars(config)).keys() - {"classes", "channels"}  # those two come with the data
     if unknown := changes.keys() - fields:
         raise ValueError(f"--set cannot change {', '.join(sorted(unknown))}; it can change {', '.join(sorted(fields))}")
+    if args.validation and not 0 < args.validation < 1:
+        raise ValueError(f"--validation is a share of the training images between 0 and 1, got {args.validation}")
+    out = args.out or Path("runs") / f"{args.recipe}-{config.seed}"
+    check_folder(out)
+    checkpoint = out / "checkpoint.pt"
+    if checkpoint.exists() and not args.resume:
+        raise ValueError(f"{checkpoint} is already there; add --resume to go on, or choose another --out")
     with number_0_first():
         train, test = load_data(args.data or recipe.data, model_config.image_size)
     if train.classes != test.classes:
@@ -109,10 +133,6 @@ def run_recipe(args: argparse.Namespace, device: torch.device) -> None:
         raise ValueError(f"training and test images do not have the same classes: {other} stand on one side only")
     model_config = dataclasses.replace(model_config, classes=len(train.classes))
     train, validation = stratified_split(train, args.validation, seed=0) if args.validation else (train, None)
-    out = args.out or Path("runs") / f"{args.recipe}-{config.seed}"
-    checkpoint = out / "checkpoint.pt"
-    if checkpoint.exists() and not args.resume:
-        raise ValueError(f"{checkpoint} is already there; add --resume to go on, or choose another --out")
     torch.manual_seed(config.seed)
     model = ViT(model_config)
     history = fit(model, train, config, validation, checkpoint, args.resume and checkpoint.exists(), device)
@@ -127,6 +147,15 @@ def run_recipe(args: argparse.Namespace, device: torch.device) -> None:
     save_record(out / "record.json", record)
     result = "test set shut" if validation else f"test accuracy {record['test']['accuracy']:.2%}"
     print(f"{out}/record.json: {result}")
+
+
+def check_folder(out: Path) -> None:
+    """Raise OSError before the training, not after its first epoch, where results cannot be written."""
+    there = next(path for path in (out, *out.parents) if path.exists())  # at the latest the root
+    if not there.is_dir():
+        raise NotADirectoryError(f"results cannot be written to {out}: {there} is a file; choose another --out")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(f"results cannot be written to {out}: {there} may not be changed; choose another --out")
 
 
 def test_scores(model: ViT, test: ImageSet) -> dict:

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from .devices import has_bf16
+
 
 def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
     """Bring all singular values of each matrix near 1, and keep its singular vectors: (k, m, n) -> (k, m, n).
@@ -70,5 +72,4 @@ def by_shape(parameters: list[nn.Parameter]) -> list[list[nn.Parameter]]:
 
 def product_type(device: torch.device) -> torch.dtype:
     """bfloat16 where the device computes in it; float32 elsewhere, so on every CPU. Built in chapter 9."""
-    fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.bfloat16 if fast else torch.float32
+    return torch.bfloat16 if has_bf16(device) else torch.float32

@@ -64,17 +64,14 @@ def make_optimizers(model: nn.Module, kind: str, lr: float, weight_decay: float,
     optimizers = [AdamW(parameter_groups(rest, weight_decay), lr=lr, betas=betas, fused=True)]
     if hidden:
         optimizers.append(Muon([p for _, p in hidden], muon_lr, muon_decay))
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["peak"] = group["lr"]  # the schedule scales this
     return optimizers
 
 
 def set_rate(optimizers: list[Optimizer], factor: float) -> None:
-    """Set every group's learning rate to `factor` times its peak."""
+    """Set every group's learning rate to `factor` times its peak, the rate that it was made with."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = group["peak"] * factor
+            group["lr"] = group.setdefault("peak", group["lr"]) * factor
 
 
 def finite_or_stop(loss: Tensor, step: int) -> None:

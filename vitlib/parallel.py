@@ -11,7 +11,10 @@ from contextlib import contextmanager
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch._dynamo import OptimizedModule
 from torch.nn.parallel import DistributedDataParallel
+
+from .devices import as_device
 
 
 def processes() -> int:
@@ -29,15 +32,18 @@ def group(device: str) -> Iterator[torch.device]:
     """Join the processes that `torchrun` started, and leave at the end; gives this process's own device.
 
     gloo connects CPUs, NCCL GPUs. Without `torchrun` it only gives the device. After an error nothing is taken down:
-    a group that has lost a process may wait for it.
+    a group that has lost a process may wait for it. Raises ValueError for a device that this machine has not, or
+    that several processes cannot share.
     """
-    if (gpu := device.startswith("cuda")) and not torch.cuda.is_available():
-        raise ValueError(f"PyTorch finds no GPU for --device {device}; use --device cpu")
+    own = as_device(device)
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
-        yield torch.device(device)
+        yield own
         return
-    own = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if gpu else torch.device(device)
-    if gpu:
+    if own.type not in ("cpu", "cuda"):
+        raise ValueError(f"several processes train on CPUs or on NVIDIA's GPUs, not on {own}; use --device cpu, or "
+                         "start one process, without torchrun")
+    if gpu := own.type == "cuda":
+        own = as_device(f"cuda:{os.environ['LOCAL_RANK']}")
         torch.cuda.set_device(own)
     dist.init_process_group("nccl" if gpu else "gloo", device_id=own if gpu else None)
     yield own
@@ -72,3 +78,10 @@ def summed(*values: Tensor | float) -> list[float]:
 def connect(model: nn.Module) -> nn.Module:
     """The same model; its backward pass averages the gradients over all processes."""
     return DistributedDataParallel(model) if processes() > 1 else model
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model inside what `torch.compile` and `connect` put around it; both would change its parameters' names."""
+    while isinstance(model, OptimizedModule | DistributedDataParallel):
+        model = model.module if isinstance(model, DistributedDataParallel) else model._orig_mod
+    return model

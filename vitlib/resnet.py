@@ -9,9 +9,7 @@ from torchvision.models.resnet import BasicBlock
 def residual_block(inside: int, outside: int) -> BasicBlock:
     """torchvision's x + two 3×3 convolutions: (B, inside, H, W) -> (B, outside, H, W).
 
-    With twice the channels outside it halves the sides. Keep its input channels first in memory: oneDNN, PyTorch's
-    library for convolutions on a CPU, writes past its memory in the backward pass of a strided 1×1 convolution from
-    fewer than 8 channels that lie last (oneDNN issue 6035; seen with AVX2).
+    With twice the channels outside it halves the sides. `devices.layout_for` says why few channels must not lie last.
     Source: He et al. 2016. Built in chapter 10.
     """
     stride = outside // inside

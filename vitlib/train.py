@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,10 +14,14 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from .augment import cutmix, mixup, random_augment, random_crop, random_erase, random_flip
-from .checkpoint import load_checkpoint, restore, save_checkpoint, snapshot
+from .checkpoint import describe, load_checkpoint, restore, save_checkpoint, snapshot
 from .data import ImageSet, normalise
+from .devices import as_device, device_of, has_bf16, layout_for, same_draws
+from .guards import check_run, check_settings
+from .modes import training_mode
 from .optim import finite_or_stop, learning_rate, make_optimizers, set_rate
-from .parallel import connect, processes, rank, share, summed
+from .parallel import connect, rank, share, summed, unwrapped
+from .vit import evaluating
 
 
 @dataclass(frozen=True)
@@ -50,15 +55,7 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "lr"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        for name in ("warmup", "label_smoothing", "augment", "erase", "calm", "ema"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in 0…1, got {getattr(self, name)}")
-        for name in ("clip", "mixup", "cutmix", "crop", "weight_decay", "muon_decay"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}; 0 switches it off")
+        check_settings(self)
         for name, known in (("precision", ("auto", "fp32", "bf16")), ("optimizer", ("adamw", "muon", "muon+stem")),
                             ("schedule", ("linear", "cosine", "constant", "steps"))):
             if getattr(self, name) not in known:
@@ -68,11 +65,12 @@ class TrainConfig:
         return epoch + 1e-9 >= self.epochs * (1 - self.calm)
 
 
-def batches(data: ImageSet, config: TrainConfig, epoch: int, g: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(data: ImageSet, config: TrainConfig, epoch: int, g: torch.Generator,
+            layout: torch.memory_format = torch.contiguous_format) -> Iterator[tuple[Tensor, Tensor]]:
     """One epoch in random order: augmented, normalised images (B, C, H, W) and targets (B, K).
 
     Images that do not fill a last batch wait for the next epoch's order. Of several processes, each draws the
-    same batches and keeps its share. Built in chapter 8.
+    same batches and keeps its share. `layout` is the order of the numbers in memory. Built in chapter 8.
     """
     order = torch.randperm(len(data), generator=g, device=g.device)
     size = min(config.batch_size, len(data))
@@ -80,7 +78,7 @@ def batches(data: ImageSet, config: TrainConfig, epoch: int, g: torch.Generator)
         images, labels = data.images[chosen], data.labels[chosen]
         targets = F.one_hot(labels, len(data.classes)).float()
         images, targets = augment_batch(images, targets, config, config.is_calm(epoch), g)
-        yield share(images), share(targets)
+        yield share(images).contiguous(memory_format=layout), share(targets)
 
 
 def augment_batch(images: Tensor, targets: Tensor, config: TrainConfig, calm: bool,
@@ -100,26 +98,24 @@ def augment_batch(images: Tensor, targets: Tensor, config: TrainConfig, calm: bo
     if mixed:  # the coin stays on the device: a GPU need not wait for it
         coin = torch.randint(len(mixed), (1,), generator=g, device=g.device)
         images, targets = (torch.stack(parts).index_select(0, coin)[0] for parts in zip(*mixed, strict=True))
-    return images.contiguous(), targets  # channels first in memory too: see resnet.residual_block
+    return images, targets
 
 
-def autocast(device: torch.device, precision: str) -> torch.autocast:
+def autocast(device: torch.device, precision: str) -> AbstractContextManager:
     """bf16 where it is asked for, or where "auto" finds a GPU that has it."""
-    auto = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16" or (precision == "auto" and auto))
+    if precision == "bf16" or (precision == "auto" and has_bf16(device)):
+        return torch.autocast(device.type, torch.bfloat16)
+    return nullcontext()
 
 
 def train_one_epoch(model: nn.Module, data: ImageSet, optimizers: list, config: TrainConfig, epoch: int,
                     g: torch.Generator, average: nn.Module | None = None) -> dict:
     """One pass over the data; returns the mean loss and accuracy on the augmented batches. Built in chapter 8."""
-    model.train()
-    inner = getattr(model, "module", model)  # DistributedDataParallel wraps it
-    if hasattr(inner, "patch_drop"):
-        inner.patch_drop.rate = 0.0 if config.is_calm(epoch) else inner.config.patch_drop
+    training_mode(model, config.is_calm(epoch))
     steps = max(1, len(data) // config.batch_size)
     total, loss_sum, correct, seen = steps * config.epochs, 0.0, 0.0, 0
-    bar = tqdm(batches(data, config, epoch, g), f"epoch {epoch + 1}", steps, leave=False, disable=quiet())
-    for i, (images, targets) in enumerate(bar):
+    drawn = batches(data, config, epoch, g, layout_for(model))
+    for i, (images, targets) in enumerate(tqdm(drawn, f"epoch {epoch + 1}", steps, leave=False, disable=quiet())):
         step = epoch * steps + i
         set_rate(optimizers, learning_rate(step, total, 1.0, round(config.warmup * total), config.schedule,
                                            config.drops, config.drop_factor))
@@ -147,51 +143,47 @@ def train_one_epoch(model: nn.Module, data: ImageSet, optimizers: list, config: 
 
 @torch.no_grad()
 def predict(model: nn.Module, images: Tensor, batch_size: int = 500) -> Tensor:
-    """Logits (N, K) of uint8 images (N, C, H, W), in evaluation mode. Built in chapter 8."""
-    mode = model.training
-    model.eval()
-    logits = torch.cat([model(normalise(part)) for part in images.split(batch_size)])
-    model.train(mode)
+    """Logits (N, K) of uint8 images (N, C, H, W), in evaluation mode, on the model's device. Built in chapter 8."""
+    device = device_of(model)
+    with evaluating(model):
+        logits = torch.cat([model(normalise(part.to(device))) for part in images.split(batch_size)])
     return logits.float()
 
 
 def evaluate(model: nn.Module, data: ImageSet) -> dict:
     """Mean loss and accuracy on unaltered images. Built in chapter 8."""
     logits = predict(model, data.images)
-    return {"loss": F.cross_entropy(logits, data.labels).item(),
-            "accuracy": (logits.argmax(1) == data.labels).float().mean().item()}
+    labels = data.labels.to(logits.device)
+    return {"loss": F.cross_entropy(logits, labels).item(),
+            "accuracy": (logits.argmax(1) == labels).float().mean().item()}
 
 
 def fit(model: nn.Module, train: ImageSet, config: TrainConfig, validation: ImageSet | None = None,
         checkpoint: str | Path | None = None, resume: bool = False, device: str | torch.device = "cpu") -> list[dict]:
     """Train `model` in place; returns one dict an epoch: losses, accuracies, seconds.
 
-    With `checkpoint`, the whole state is kept after every epoch; `resume=True` goes on from it, on a CPU bit for
-    bit as if there had been no stop. With config.ema, the model ends with the averaged weights. Raises ValueError when
+    Any module that gives logits (B, K) will do. It ends on `device` and in evaluation mode, whether an epoch was left
+    to train or not; with config.ema, with the averaged weights. With `checkpoint`, the whole state is kept after every
+    epoch; `resume=True` goes on from it, on a CPU bit for bit as if there had been no stop. Raises ValueError when
     data and model do not fit or the checkpoint is of another run, FloatingPointError when the loss is no number.
     Built in chapter 8.
     """
-    if (classes := model.head.out_features) != len(train.classes):
-        raise ValueError(f"the model tells {classes} classes apart, the data has {len(train.classes)}; "
-                         f"build the model with classes={len(train.classes)}")
     if resume and checkpoint is None:
         raise ValueError("resume=True needs the path of the checkpoint to go on from: checkpoint=…")
-    if (size := min(config.batch_size, len(train))) % processes():
-        raise ValueError(f"{processes()} processes cannot share a batch of {size} equally; "
-                         "choose a batch_size that is a multiple")
-    device = torch.device(device)
-    model, train = model.to(device), on_device(train, device)
+    device = as_device(device)
+    runner, train = model.to(device), on_device(train, device)
     validation = on_device(validation, device) if validation is not None else None
+    model = unwrapped(runner)
+    check_run(model, train, validation, config)
     optimizers = make_optimizers(model, config.optimizer, config.lr, config.weight_decay, config.betas,
                                  config.muon_lr, config.muon_decay)
     follow = get_ema_multi_avg_fn(config.ema)
     average = AveragedModel(model, multi_avg_fn=follow, use_buffers=True) if config.ema else None
     g = torch.Generator(device).manual_seed(config.seed)
     torch.manual_seed(config.seed)  # dropout, DropPath and patch dropping draw from the global generator
-    about = asdict(config) | vars(getattr(model, "config", config)) | {
-        "data": train.name, "training images": len(train), "device": device.type}
+    about = describe(model, train, asdict(config)) if checkpoint else {}
     history = restore(load_checkpoint(checkpoint), about, model, optimizers, average, g) if resume else []
-    runner = connect(model)
+    runner = connect(model if config.compile else runner)  # nothing is compiled twice
     runner = warm_up(runner, train, config, device) if config.compile else runner
     for epoch in range(len(history), config.epochs):
         if rank():  # number 0 goes on with its own draws, as if it were alone
@@ -205,22 +197,36 @@ def fit(model: nn.Module, train: ImageSet, config: TrainConfig, validation: Imag
         history.append({"epoch": epoch + 1, **metrics, "seconds": round(seconds, 3)})
         if rank():
             continue
-        print("  ".join(f"{name} {value:.4g}" for name, value in history[-1].items()), flush=True)
-        if checkpoint:
+        if checkpoint:  # before the line is printed: what was seen is kept
             save_checkpoint(checkpoint, snapshot(about, model, optimizers, average, g, history))
+        print("  ".join(f"{name} {value:.4g}" for name, value in history[-1].items()), flush=True)
     if average:
         model.load_state_dict(average.module.state_dict())
+    runner.eval()
     return history
 
 
 def warm_up(model: nn.Module, data: ImageSet, config: TrainConfig, device: torch.device) -> nn.Module:
-    """Compile on one batch before the clock starts, leaving weights and random states as they were."""
+    """Compile on one batch before the clock starts, leaving weights and random states as they were.
+
+    Raises ValueError where this machine cannot compile.
+    """
     compiled, before = torch.compile(model), {name: value.clone() for name, value in model.state_dict().items()}
+    training_mode(compiled, config.is_calm(0))
     g = torch.Generator(device).manual_seed(0)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        images, targets = next(iter(batches(data, config, 0, g)))
-        with autocast(device, config.precision):
-            F.cross_entropy(compiled.train()(images), targets).backward()
+    with same_draws(device):
+        images, targets = next(batches(data, config, 0, g, layout_for(model)))
+        try:
+            with autocast(device, config.precision):
+                F.cross_entropy(compiled(images), targets).backward()
+        except RuntimeError as error:
+            from torch._dynamo.exc import TorchDynamoException  # here, because loading them takes a second
+            from torch._inductor.exc import InvalidCxxCompiler
+            if not isinstance(error, TorchDynamoException | InvalidCxxCompiler):
+                raise  # such as memory that runs out
+            raise ValueError(f"compile=True does not work on this machine ({str(error).splitlines()[0][:120]}); "
+                             "install a C++ compiler (g++, clang, Xcode's or MSVC; for a GPU also Triton), or train "
+                             "with compile=False") from error
     model.zero_grad()
     model.load_state_dict(before)  # batch norm keeps count of what it has seen
     return compiled

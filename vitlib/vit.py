@@ -1,15 +1,15 @@
 """The Vision Transformer, assembled from patches, positions and encoder blocks."""
 
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from .encoder import EncoderBlock
 from .positions import sincos_2d
+from .settings import check_types
 from .stems import STEMS
 
 
@@ -189,16 +189,6 @@ def check_config(c: ViTConfig) -> None:
     for name in ("dropout", "drop_path", "patch_drop"):
         if not 0 <= getattr(c, name) < 1:
             raise ValueError(f"{name} is a probability in [0, 1), got {getattr(c, name)}")
-
-
-def check_types(config: object) -> None:
-    """Raise ValueError for a field of a dataclass whose value is not of its type. A bool is no number."""
-    kinds = {int: "a whole number (int)", float: "a finite number", str: "a string", bool: "True or False"}
-    for field in fields(config):
-        value, kind = getattr(config, field.name), field.type
-        fits = isinstance(value, int | float if kind is float else kind) and isinstance(value, bool) == (kind is bool)
-        if not fits or (kind is float and not math.isfinite(value)):
-            raise ValueError(f"{field.name} must be {kinds[kind]}, got {value!r} ({type(value).__name__})")
 
 
 def check_images(images: Tensor, weight: Tensor) -> None:

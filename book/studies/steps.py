@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from vitlib.checkpoint import ZOO, environment, save_record
 from vitlib.data import ImageSet
-from vitlib.devices import keep_memory
+from vitlib.devices import keep_memory, layout_for
 from vitlib.optim import make_optimizers
 from vitlib.recipes import RECIPES, Recipe
 from vitlib.train import batches
@@ -64,7 +64,7 @@ def contender(recipe: Recipe, kind: str) -> tuple[nn.Module, list]:
 def one_step(model: nn.Module, optimizers: list, data: ImageSet, recipe: Recipe, g: torch.Generator) -> list[float]:
     """Seconds of the parts of one step, in the order of PARTS."""
     marks = [time.perf_counter()]
-    images, targets = next(batches(data, recipe.train, 0, g))
+    images, targets = next(batches(data, recipe.train, 0, g, layout_for(model)))
     marks.append(time.perf_counter())
     model.zero_grad()
     F.cross_entropy(model(images), targets, label_smoothing=recipe.train.label_smoothing).backward()
