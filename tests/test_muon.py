@@ -1,5 +1,7 @@
 """Muon makes PyTorch's steps, in float32 on a CPU and for matrices of one shape at once."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 from torch import nn
@@ -111,6 +113,24 @@ def test_the_state_is_saved_and_restored():
             optimizer.step()
         return p.detach()
     assert torch.equal(run(cut=True), run(cut=False))
+
+
+def test_it_goes_on_from_the_state_of_pytorchs(monkeypatch):
+    """So checkpoints of runs that began with PyTorch's Muon can be resumed."""
+    monkeypatch.setattr(torch.Tensor, "bfloat16", torch.Tensor.double)
+    monkeypatch.setattr(module, "product_type", lambda device: torch.float64)
+    start, gradients = torch.randn(5, 3, 2, 2, dtype=torch.float64), torch.randn(4, 5, 12, dtype=torch.float64)
+    matrix, filters = nn.Parameter(start.flatten(1).clone()), nn.Parameter(start.clone())
+    theirs, ours = torch.optim.Muon([matrix], lr=0.1, weight_decay=0.1), Muon([filters], lr=0.1, weight_decay=0.1)
+    for i, gradient in enumerate(gradients):
+        matrix.grad, filters.grad = gradient, gradient.reshape(filters.shape)
+        theirs.step()
+        if i > 1:
+            ours.step()
+        if i == 1:
+            filters.data.copy_(matrix.reshape(filters.shape))
+            ours.load_state_dict(deepcopy(theirs.state_dict()))  # or both would write into one buffer
+    torch.testing.assert_close(filters.flatten(1), matrix, atol=1e-10, rtol=0)
 
 
 def test_a_vector_is_refused():

@@ -54,12 +54,13 @@ class Muon(Optimizer):
 
     def directions(self, parameters: list[Tensor], momentum: float) -> Tensor:
         """Bring the averages up to date and look one step ahead (Nesterov): k parameters -> (k, m, n)."""
-        for p in parameters:
-            if "average" not in self.state[p]:
-                self.state[p]["average"] = torch.zeros_like(p)
-        averages, gradients = [self.state[p]["average"] for p in parameters], [p.grad for p in parameters]
+        gradients = [p.grad.flatten(1) for p in parameters]
+        for p, gradient in zip(parameters, gradients, strict=True):
+            if "momentum_buffer" not in self.state[p]:  # the name that it has in PyTorch's Muon
+                self.state[p]["momentum_buffer"] = torch.zeros_like(gradient)
+        averages = [self.state[p]["momentum_buffer"] for p in parameters]
         torch._foreach_lerp_(averages, gradients, 1 - momentum)
-        return torch.stack(torch._foreach_lerp(gradients, averages, momentum)).flatten(2)
+        return torch.stack(torch._foreach_lerp(gradients, averages, momentum))
 
 
 def by_shape(parameters: list[nn.Parameter]) -> list[list[nn.Parameter]]:
