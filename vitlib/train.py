@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -101,10 +102,12 @@ def augment_batch(images: Tensor, targets: Tensor, config: TrainConfig, calm: bo
     return images, targets
 
 
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """bf16 where it is asked for, or where "auto" finds a GPU that has it."""
+def autocast(device: torch.device, precision: str) -> AbstractContextManager:
+    """bf16 where it is asked for, or where "auto" finds an NVIDIA GPU that has it."""
     auto = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16" or (precision == "auto" and auto))
+    if precision == "bf16" or (precision == "auto" and auto):
+        return torch.autocast(device.type, torch.bfloat16)
+    return nullcontext()
 
 
 def train_one_epoch(model: nn.Module, data: ImageSet, optimizers: list, config: TrainConfig, epoch: int,
