@@ -205,11 +205,11 @@ def test_a_validation_share_that_is_none_ends_with_one_clear_line(share):
 
 def test_a_place_that_cannot_hold_results_is_named_before_the_training(data, tmp_path, monkeypatch):
     monkeypatch.setattr(cli, "fit", lambda *_: pytest.fail("the training began"))
-    (tmp_path / "file").write_text("mine")
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
     for out in (tmp_path / "file", tmp_path / "file" / "deep" / "out"):
         with pytest.raises(SystemExit, match=f"^vitlib train: results cannot be written to {out}: {tmp_path}/file is"):
             main(["train", "shapes-quick", "--data", str(data), "--out", str(out), "--set", *SMALL])
-    assert (tmp_path / "file").read_text() == "mine"
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "mine"
     monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
     with pytest.raises(SystemExit, match=f"{tmp_path} may not be changed; choose another --out"):
         main(["train", "shapes-quick", "--data", str(data), "--out", str(tmp_path / "out"), "--set", *SMALL])
@@ -230,7 +230,7 @@ def test_data_of_one_class_or_that_may_not_be_read_ends_with_one_clear_line(tmp_
 def test_every_set_counts_and_of_one_field_the_last_value(data, tmp_path):
     main(["train", "shapes-quick", "--data", str(data), "--out", str(tmp_path / "out"),
           "--set", *SMALL, "--set", "lr=0.5", "lr=0.25"])
-    record = json.loads((tmp_path / "out" / "record.json").read_text())
+    record = json.loads((tmp_path / "out" / "record.json").read_text(encoding="utf-8"))
     assert (record["train"]["lr"], record["model"]["dim"], record["train"]["epochs"]) == (0.25, 16, 2)
 
 

@@ -1,5 +1,6 @@
 """The machine: its devices by name, and what Apple's GPU, which no test machine has, is asked for."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -124,7 +125,7 @@ def test_a_checkpoint_keeps_the_generator_from_which_an_apple_gpu_drops(apple):
 
 def test_automatic_precision_is_full_on_a_cpu_and_on_apples_gpu():
     for name in ("cpu", "mps"):
-        assert not autocast(torch.device(name), "auto")._enabled
+        assert isinstance(autocast(torch.device(name), "auto"), nullcontext)  # older ones warn even when it is off
 
 
 @pytest.mark.parametrize("size", [(8, 8), (5, 9), (1, 1), (33, 2)])

@@ -72,15 +72,15 @@ def test_calm_epochs_reach_a_vit_inside_another_module():
 
 
 class Drawing(nn.Module):
-    """Counts its calls in a buffer while it trains, and draws numbers even in evaluation."""
+    """Counts its calls in a batch norm while it trains, and draws numbers even in evaluation."""
 
     def __init__(self):
         super().__init__()
-        self.norm, self.head = nn.BatchNorm2d(3), nn.Linear(192, 3)
+        self.norm, self.counting, self.head = nn.BatchNorm2d(3), nn.BatchNorm2d(3), nn.Linear(192, 3)
         self.norm.eval()  # a part in another mode than the whole
 
     def forward(self, images):
-        return self.head(self.norm(images + torch.rand_like(images)).flatten(1))
+        return self.head(self.counting(self.norm(images + torch.rand_like(images))).flatten(1))
 
 
 def test_trying_a_model_out_leaves_no_trace():
@@ -170,9 +170,9 @@ def test_training_mode_freezes_a_batch_norm_only_when_all_of_it_is_frozen():
     half, whole, bare = nn.BatchNorm1d(3), nn.BatchNorm1d(3), nn.BatchNorm1d(3, affine=False)
     half.weight.requires_grad_(False)
     whole.requires_grad_(False)
-    model = nn.Sequential(half, whole, bare, nn.Dropout().requires_grad_(False))
+    model = nn.Sequential(half, whole, bare, nn.Dropout(), nn.Linear(3, 3).requires_grad_(False))
     training_mode(model)
-    assert [part.training for part in model] == [True, False, True, True]
+    assert [part.training for part in model] == [True, False, True, True, True]
 
 
 

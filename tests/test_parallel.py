@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 from common import PLAIN, TINY, pictures, randomise, write_folder
+from torch.nn.parallel import DistributedDataParallel
 
 from vitlib import parallel, train
 from vitlib.checkpoint import load_checkpoint, save_checkpoint
+from vitlib.parallel import unwrapped
 from vitlib.train import batches, fit
 from vitlib.vit import ViT
 
@@ -124,6 +126,15 @@ def test_a_batch_that_cannot_be_shared_equally_is_named(monkeypatch):
     monkeypatch.setattr("vitlib.guards.processes", lambda: 2)
     with pytest.raises(ValueError, match="2 processes cannot share a batch of 3 equally"):  # all images there are
         fit(ViT(TINY), pictures(3), CONFIG)
+
+
+def test_a_model_comes_out_of_all_its_wrappers():
+    model = ViT(TINY)
+    connected = DistributedDataParallel.__new__(DistributedDataParallel)  # a real one needs a group
+    torch.nn.Module.__init__(connected)
+    connected.module = torch.compile(model, backend="eager")
+    for wrapped in (model, connected, torch.compile(connected, backend="eager")):
+        assert unwrapped(wrapped) is model
 
 
 def torchrun(*arguments):

@@ -3,7 +3,7 @@ import math
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from textwrap import dedent
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from vitlib import train as module
-from vitlib.checkpoint import load_checkpoint, save_checkpoint
+from vitlib.checkpoint import load_checkpoint, restore, save_checkpoint, snapshot
 from vitlib.data import normalise
 from vitlib.optim import learning_rate, make_optimizers
 from vitlib.train import TrainConfig, batches, evaluate, fit, predict, train_one_epoch
@@ -202,7 +202,7 @@ def test_a_compiled_run_is_the_plain_one_in_files_and_scores(tmp_path, monkeypat
 def test_compiling_without_a_compiler_is_named(tmp_path, variables):
     code = """
         from common import PLAIN, TINY, pictures
-        from dataclasses import replace
+        from dataclasses import asdict, replace
         from vitlib.train import fit
         from vitlib.vit import ViT
         fit(ViT(TINY), pictures(), replace(PLAIN, compile=True))"""
@@ -385,6 +385,14 @@ def test_a_checkpoint_of_another_device_goes_on_and_says_what_is_lost(tmp_path, 
     capsys.readouterr()
     assert same(results[0], run(config, BUSY_MODEL, checkpoint=path, resume=True))  # now a checkpoint of this device
     assert "made on" not in capsys.readouterr().out
+
+
+def test_on_another_device_no_generator_repeats_the_first_epochs():
+    config, model, g = asdict(PLAIN), ViT(TINY), torch.Generator().manual_seed(0)
+    state = snapshot(config | {"device": "cuda"}, model, [], None, g, [{"epoch": 1}, {"epoch": 2}])
+    torch.manual_seed(0)
+    restore(state, config | {"device": "cpu"}, model, [], None, g)
+    assert (g.initial_seed(), torch.initial_seed()) == (2000, 2000)
 
 
 def test_resuming_with_other_parameters_frozen_is_named(tmp_path):
