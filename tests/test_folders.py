@@ -1,7 +1,6 @@
 """A folder of images is read whole, or says what it left out and why."""
 
 import os
-import pwd
 import warnings
 
 import pytest
@@ -352,6 +351,7 @@ def test_without_a_home_folder_the_load_goes_on(tmp_path, monkeypatch):
     folder = write_folder(tmp_path / "x")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HOME")
+    pwd = pytest.importorskip("pwd", reason="only POSIX looks a home folder up")
     monkeypatch.setattr(pwd, "getpwuid", unknown)
     with pytest.warns(UserWarning, match="cannot keep .*no home folder.*VITLIB_DATA.*read anew") as said:
         assert len(load_folder(folder, 8)) == 6

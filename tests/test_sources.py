@@ -1,6 +1,5 @@
 """Where images come from."""
 
-import pwd
 import urllib.error
 
 import pytest
@@ -27,6 +26,7 @@ def test_without_a_home_folder_data_has_no_home_and_the_error_says_so(tmp_path, 
     def unknown(user):
         raise KeyError(user)
     monkeypatch.delenv("HOME")
+    pwd = pytest.importorskip("pwd", reason="only POSIX looks a home folder up")
     monkeypatch.setattr(pwd, "getpwuid", unknown)
     with pytest.raises(FileNotFoundError, match="no home folder.*~/.cache/vitlib.*set VITLIB_DATA to a whole path"):
         load_cifar10()

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch._dynamo import OptimizedModule
 from torch.nn.parallel import DistributedDataParallel
 
 from .devices import as_device
@@ -82,6 +81,6 @@ def connect(model: nn.Module) -> nn.Module:
 
 def unwrapped(model: nn.Module) -> nn.Module:
     """The model inside what `torch.compile` and `connect` put around it; both would change its parameters' names."""
-    while isinstance(model, OptimizedModule | DistributedDataParallel):
+    while isinstance(model, DistributedDataParallel) or "_orig_mod" in dict(model.named_children()):
         model = model.module if isinstance(model, DistributedDataParallel) else model._orig_mod
     return model
