@@ -39,8 +39,9 @@ def data(tmp_path):
 def start(*arguments):
     command = [sys.executable, "-m", "vitlib", "train", *map(str, arguments)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}  # one order of sums in every process
+    heard = None if os.name == "nt" else lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # a job may ignore it
     return subprocess.Popen(command, cwd=Path(__file__).parent.parent, env=environment, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heard)
 
 
 def test_help_explains_every_option_and_recipe():

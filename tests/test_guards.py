@@ -103,7 +103,7 @@ class Tuple(nn.Linear):
 
 
 @pytest.mark.parametrize(("model", "words"), [
-    (nn.Sequential(nn.Flatten(), nn.Linear(7, 3)), r"cannot read images of shape .1, 3, 8, 8. .mat1 and mat2"),
+    (nn.Sequential(nn.Flatten(), nn.Linear(7, 3)), r"cannot read images of shape .1, 3, 8, 8. .*resize them"),
     (timm.models.VisionTransformer(16, 4, 3, 3, embed_dim=16, depth=1, num_heads=2),
      r"cannot read images of shape .1, 3, 8, 8. .*[hH]eight .*resize them"),
     (ViT(replace(TINY, image_size=16)), "the model reads images of shape .B, 3, 16, 16.*resize them"),

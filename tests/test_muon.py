@@ -61,9 +61,14 @@ def test_the_steps_are_pytorchs_up_to_its_bfloat16():
         assert (p - q).norm() < 0.03 * (p - w).norm()
 
 
-def test_the_steps_are_pytorchs_to_the_last_digits_where_that_works_in_float64(monkeypatch):
-    monkeypatch.setattr(torch.Tensor, "bfloat16", torch.Tensor.double)  # what PyTorch's Muon asks for
+def both_in_float64(monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "bfloat16", torch.Tensor.double)  # what PyTorch's Muon calls,
+    monkeypatch.setattr(torch, "bfloat16", torch.float64)  # or asks for from 2.15 on
     monkeypatch.setattr(module, "product_type", lambda device: torch.float64)
+
+
+def test_the_steps_are_pytorchs_to_the_last_digits_where_that_works_in_float64(monkeypatch):
+    both_in_float64(monkeypatch)
     weights = [torch.randn(shape, dtype=torch.float64) for shape in SHAPES]
     ours, theirs = ([nn.Parameter(w.clone()) for w in weights] for _ in range(2))
     mine, pytorchs = (kind(p, lr=0.05, weight_decay=0.2, momentum=0.8)
@@ -117,8 +122,7 @@ def test_the_state_is_saved_and_restored():
 
 def test_it_goes_on_from_the_state_of_pytorchs(monkeypatch):
     """So checkpoints of runs that began with PyTorch's Muon can be resumed."""
-    monkeypatch.setattr(torch.Tensor, "bfloat16", torch.Tensor.double)
-    monkeypatch.setattr(module, "product_type", lambda device: torch.float64)
+    both_in_float64(monkeypatch)
     start, gradients = torch.randn(5, 3, 2, 2, dtype=torch.float64), torch.randn(4, 5, 12, dtype=torch.float64)
     matrix, filters = nn.Parameter(start.flatten(1).clone()), nn.Parameter(start.clone())
     theirs, ours = torch.optim.Muon([matrix], lr=0.1, weight_decay=0.1), Muon([filters], lr=0.1, weight_decay=0.1)

@@ -82,7 +82,7 @@ def test_first_values_follow_the_recipe():
             assert (parameter == 1).all(), name
         elif name != "head.weight":
             assert parameter.std().item() == pytest.approx(0.02, rel=0.3), name
-            assert parameter.abs().max() < 0.1, name
+            assert parameter.abs().max() < 0.12, name  # six standard deviations
 
 
 @pytest.mark.parametrize("pool", ["cls", "mean"])
