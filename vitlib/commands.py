@@ -77,7 +77,7 @@ def run_finetune(args: argparse.Namespace, device: torch.device) -> None:
                          "add --train last or --train all")
     out = args.out or Path("runs") / f"finetune-{Path(args.folder).expanduser().resolve().name}"
     check_folder(out)
-    plan = Plan(args.source, args.train, args.blocks, args.validation, args.balance, args.seed)
+    plan = Plan(args.source, args.like, args.train, args.blocks, args.validation, args.balance, args.seed)
     check_result(out / RECORD, args.resume)
     model = starting_model(args.source, args.like, args.size)
     start = replace(TUNING, crop=model.config.image_size // 16, seed=args.seed)

@@ -38,5 +38,5 @@ def mistakes(images, notes: list[tuple[str, ...]], title: str = "", columns: int
         axis.axis("off")
     for axis, image, note in zip(axes.flat, images, notes):
         show(axis, image)
-        axis.set_title("\n".join(plain(line) for line in note), fontsize=8, fontweight="normal")
+        axis.set_title("\n".join(plain(line, 32) for line in note), fontsize=8, fontweight="normal")
     return figure

@@ -41,7 +41,8 @@ WEIGHTS, RECORD = "weights.safetensors", "record.json"
 class Plan:
     """What a fine-tuning is asked to do. Frozen: change a copy with `dataclasses.replace`."""
 
-    source: str = ""  # where the weights came from, for the record
+    source: str = ""  # where the weights came from, and what they are like, for the record
+    like: str = ""
     train: str = "head"  # or "last" (blocks), "all"; LoRA will stand here too
     blocks: int = 2  # how many, for "last"
     validation: float = 0.2  # share of the images to set aside, where the folder has no part for it
@@ -103,7 +104,8 @@ def finetune(folder: str | Path, model: ViT, out: str | Path, plan: Plan = Plan(
         seconds["images"] = since(start)
         asked = asdict(plan) | asdict(config) | {
             "size": model.config.image_size, "weights": digest_of(model),
-            "data": {name: [len(part.data), fingerprint(part.data)] for name, part in parts.items()}}
+            "data": whole.data.name} | {f"images of {name}/": f"{len(part.data)}, {fingerprint(part.data)}"
+                                        for name, part in parts.items()}
         check_result(out / RECORD, resume, asked)
         what = {"head": "the head alone", "last": f"the head and the last {plan.blocks} of {model.config.depth} blocks",
                 "all": "everything"}[plan.train]
@@ -185,9 +187,11 @@ def train_on(model: ViT, train: ImageSet, validation: ImageSet, plan: Plan, conf
 def plainly() -> Iterator[None]:
     """Meanwhile a warning is a line for a reader, without the place in the code that it comes from."""
     with warnings.catch_warnings():
+        warnings.filterwarnings("always", module=r"vitlib\.")  # in a second run of one process too
         warnings.showwarning = lambda message, *rest, **more: print(f"note: {message}", flush=True)
         yield
 
 
 def since(start: float) -> float:
+    """Seconds, as a record has them."""
     return round(time.perf_counter() - start, 1)

@@ -99,3 +99,11 @@ def seen_before(train: Part, other: Part) -> list[str]:
     """Files of `other` whose pixels stand among the training images too."""
     known = set(digests(train.data.images))
     return [file for file, digest in zip(other.files, digests(other.data.images)) if digest in known]
+
+
+def in_two_classes(part: Part) -> list[str]:
+    """Files whose pixels stand in another class as well: one of the two labels is wrong."""
+    found = {}  # digest: {label: a file}
+    for digest, label, file in zip(digests(part.data.images), part.data.labels.tolist(), part.files):
+        found.setdefault(digest, {})[label] = file
+    return [" = ".join(files.values()) for files in found.values() if len(files) > 1]

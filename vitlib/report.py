@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from .files import write_atomically
 from .folders import listed
-from .photos import Part, seen_before
+from .photos import Part, in_two_classes, seen_before
 from .transfer import nearest_neighbours
 from .vit import ViT
 
@@ -30,6 +30,8 @@ def introduce(parts: dict[str, Part], split: tuple[Tensor, Tensor] | None, sourc
     if "validation" in parts and (copies := seen_before(parts["train"], parts["validation"])):
         print(f"note: {len(copies)} validation images are copies of training images, so the score flatters: "
               + listed(copies, ", "))
+    if double := in_two_classes(parts["train"]):
+        print(f"note: {len(double)} images lie in two classes, so one label is wrong: {listed(double, ', ')}")
     size, patches = sum(p.numel() for p in model.parameters()) / 1e6, (c.image_size // c.patch_size) ** 2
     print(f"{source or 'the model'}: {size:.1f} million parameters, images of {c.image_size} px as {patches} patches; "
           f"trained: {trained}", flush=True)
@@ -68,12 +70,17 @@ def scores(logits: Tensor, labels: Tensor, classes: int | None = None) -> dict:
 
 def draw(out: Path, validation: Part, logits: Tensor, found: dict) -> None:
     """Write confusion.png and, where there were any, mistakes.png with the twenty most confident ones."""
-    from .figures import confusion_of, mistakes  # here, because loading Matplotlib takes a second
+    from .figures import confusion_of, mistakes, plain  # here, because loading Matplotlib takes a second
     names, labels = validation.data.classes, validation.data.labels
     probability, predicted = logits.softmax(1).max(1)
     wrong = (predicted != labels).nonzero()[:, 0]
     worst = wrong[probability[wrong].argsort(descending=True)][:20]
-    figures = {"confusion": confusion_of(found["confusion"], names, f"{found['accuracy']:.1%} of {len(labels)} right")}
+    title, counts = f"{found['accuracy']:.1%} of {len(labels)} right, rows in %", torch.tensor(found["confusion"])
+    if len(worst):
+        pairs = counts - counts.diag().diag()
+        true, other = divmod(int(pairs.argmax()), len(names))
+        title += f";\n{plain(names[true])} is taken for {plain(names[other])} most often ({pairs.max()})"
+    figures = {"confusion": confusion_of(counts, names, title)}
     if len(worst):
         notes = [(validation.files[i].split("/")[-1], f"true: {names[labels[i]]}",
                   f"predicted: {names[predicted[i]]} {probability[i]:.0%}") for i in worst.tolist()]
@@ -96,7 +103,8 @@ def tell(record: dict, out: Path) -> None:
                   f"{high:.0%}), balanced accuracy {found['balanced accuracy']:.1%}")
     head = record["baselines"]["head alone"]["accuracy"]
     if record["history"] and head > record["validation"]["accuracy"]:
-        print(f"the head alone was better, {head:.1%}: try --train head, or a lower rate such as --set lr=1e-4")
+        print(f"the head alone had {head:.1%}, so more training did not help: keep to it, or try a lower rate "
+              "such as --set lr=1e-4")
     written = ("weights.safetensors", "record.json", "confusion.png", "mistakes.png")
     files = [name for name in written if (out / name).exists()]
     print(f"{out}: {', '.join(files)}\nnext: python -m vitlib predict {out} IMAGE…", flush=True)
