@@ -104,19 +104,22 @@ def test_features_are_computed_once_even_in_part_and_anew_for_other_weights(tune
     assert seen[-1] == 20 and len(list(frozen.cache_homes()[0].glob("features-*"))) == 2
 
 
-def test_features_are_kept_on_the_way(monkeypatch):
+@pytest.mark.parametrize("every", [0, 60])
+def test_features_are_kept_on_the_way_and_after_ctrl_c(monkeypatch, every):
     model, images = randomise(ViT(TINY)), pictures().images
-    monkeypatch.setattr(frozen, "EVERY", 0)
-    real = frozen.predict
+    monkeypatch.setattr(frozen, "EVERY", every)
+    real, sizes = frozen.predict, []
 
     def stop_late(model, part, *rest):
-        if len(part) == 5 and torch.equal(part, images[15:20]):
+        if torch.equal(part, images[15:20]):
+            sizes.append([len(load_file(path)["features"]) for path in frozen.cache_homes()[0].glob("features-*")])
             raise KeyboardInterrupt
         return real(model, part)
 
     monkeypatch.setattr(frozen, "predict", stop_late)
     with pytest.raises(KeyboardInterrupt):
         frozen.frozen_features(model, images, batch_size=5)
+    assert sizes == ([[15]] if every == 0 else [[]])  # a run that is killed has what was kept on the way
     kept = next(frozen.cache_homes()[0].glob("features-*"))
     assert len(load_file(kept)["features"]) == 15
     monkeypatch.setattr(frozen, "predict", real)
@@ -130,12 +133,12 @@ def test_without_a_place_to_keep_features_a_note_says_so(monkeypatch):
         assert frozen.frozen_features(randomise(ViT(TINY)), pictures().images).shape == (24, 16)
 
 
-def test_a_result_is_never_written_over(tune, tmp_path):
+def test_a_result_is_never_written_over(tune, tmp_path, monkeypatch):
     out = tune()
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     with pytest.raises(SystemExit) as error:
         tune()
-    assert "holds a result already" in said(error) and "--resume" in said(error) and "--out" in said(error)
+    assert "holds record.json already" in said(error) and "--resume" in said(error) and "--out" in said(error)
     with pytest.raises(SystemExit) as error:
         tune("--resume", "--balance")
     assert "balance=False, not True" in said(error)
@@ -146,10 +149,21 @@ def test_a_result_is_never_written_over(tune, tmp_path):
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
     again = record_of(tune("--resume"))
     assert again["validation"] == json.loads(before["record.json"])["validation"]
+    monkeypatch.setattr(finetune, "frozen_features", interrupted)
+    with pytest.raises(SystemExit):
+        tune("--resume")
+    assert record_of(out)["finished"] and (out / "weights.safetensors").is_file()
     (out / "record.json").write_text("{", encoding="utf-8")
     with pytest.raises(SystemExit) as error:
         tune("--resume")
     assert "damaged" in said(error) and "--out" in said(error)
+    (out / "record.json").unlink()
+    with pytest.raises(SystemExit, match=r"holds weights.safetensors already"):
+        tune()
+
+
+def interrupted(*arguments):
+    raise KeyboardInterrupt
 
 
 def test_bad_input_leaves_no_folder_behind(tune, tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from .devices import default_device
-from .finetune import RECORD, TUNING, Plan, check_result, finetune, starting_model
+from .finetune import TUNING, Plan, check_result, finetune, starting_model
 from .predicting import predict_files, read_model
 from .report import tell
 from .settings import override
@@ -44,6 +44,7 @@ def add_finetune(commands) -> None:
     tune.add_argument("--out", type=Path, help="folder for the results (default: runs/finetune-FOLDER)")
     tune.add_argument("--resume", action="store_true", help="go on with what is in the folder for the results")
     add_common(tune)
+    tune.set_defaults(stopped="What was computed is kept: give the same command with --resume to go on")
 
 
 def add_predict(commands) -> None:
@@ -78,7 +79,7 @@ def run_finetune(args: argparse.Namespace, device: torch.device) -> None:
     out = args.out or Path("runs") / f"finetune-{Path(args.folder).expanduser().resolve().name}"
     check_folder(out)
     plan = Plan(args.source, args.like, args.train, args.blocks, args.validation, args.balance, args.seed)
-    check_result(out / RECORD, args.resume)
+    check_result(out, args.resume)
     model = starting_model(args.source, args.like, args.size)
     start = replace(TUNING, crop=model.config.image_size // 16, seed=args.seed)
     record = finetune(args.folder, model, out, plan, override(start, changes), args.resume, device)

@@ -34,7 +34,7 @@ from .vit import ViT
 
 # Low rates, lower with each layer further from the head, after a warm-up: what was learned is to be changed, not lost.
 TUNING = TrainConfig(batch_size=32, lr=3e-4, layer_decay=0.7, betas=(0.9, 0.999), warmup=0.1, schedule="cosine")
-WEIGHTS, RECORD = "weights.safetensors", "record.json"
+WEIGHTS, RECORD, CHECKPOINT = "weights.safetensors", "record.json", "checkpoint.pt"
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def finetune(folder: str | Path, model: ViT, out: str | Path, plan: Plan = Plan(
     or `out` holds another result.
     """
     out, seconds, start = Path(out), {}, time.perf_counter()
-    check_result(out / RECORD, resume)
+    check_result(out, resume)
     check_plan(plan, config, model)
     with plainly():
         parts = read_parts(folder, model.config.image_size)
@@ -106,17 +106,19 @@ def finetune(folder: str | Path, model: ViT, out: str | Path, plan: Plan = Plan(
             "size": model.config.image_size, "weights": digest_of(model),
             "data": whole.data.name} | {f"images of {name}/": f"{len(part.data)}, {fingerprint(part.data)}"
                                         for name, part in parts.items()}
-        check_result(out / RECORD, resume, asked)
+        check_result(out, resume, asked)
         what = {"head": "the head alone", "last": f"the head and the last {plan.blocks} of {model.config.depth} blocks",
                 "all": "everything"}[plan.train]
         introduce(parts, split, plan.source, model, what, plan.balance)
-        save_record(out / RECORD, {"asked": asked, "finished": False})
+        if not (out / RECORD).exists():
+            save_record(out / RECORD, {"asked": asked, "finished": False})
         start, model = time.perf_counter(), model.to(device)
         for part in parts.values():
             part.features = frozen_features(model, part.data.images, config.batch_size)
         seconds["features"] = since(start)
     del parts["train"]
     train, parts["validation"] = (whole.subset(i) for i in split) if split else (whole, parts["validation"])
+    del whole  # the images are held once
     K, start = len(train.data.classes), time.perf_counter()
     head, decay = best_head(train.features, train.data.labels, K, plan.balance, plan.split_seed)
     seconds["head"] = since(start)
@@ -150,17 +152,18 @@ def check_plan(plan: Plan, config: TrainConfig, model: ViT) -> None:
                          "leave the blocks' at one rate")
 
 
-def check_result(path: Path, resume: bool, asked: dict | None = None) -> None:
-    """Raise ValueError where a record is there already, unless `resume`, and it is of what is `asked` now."""
-    if not path.exists():
+def check_result(out: Path, resume: bool, asked: dict | None = None) -> None:
+    """Raise ValueError where `out` holds results already, unless they are to go on and are of what is `asked` now."""
+    there = [name for name in (RECORD, WEIGHTS, CHECKPOINT, "confusion.png", "mistakes.png") if (out / name).exists()]
+    if there and not resume:
+        raise ValueError(f"{out} holds {there[0]} already, of a run that is done or was stopped; add --resume to go on "
+                         "with it, or choose another --out")
+    if not there:
         return
-    if not resume:
-        raise ValueError(f"{path.parent} holds a result already, or a run that was stopped; add --resume to go on with "
-                         "it, or choose another --out")
     try:
-        old = json.loads(path.read_text(encoding="utf-8"))["asked"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged or of another command; choose another --out") from error
+        old = json.loads((out / RECORD).read_text(encoding="utf-8"))["asked"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{out / RECORD} is missing, damaged or of another command; choose another --out") from error
     if asked is not None:
         check_same_run(old, json.loads(json.dumps(asked)))  # tuples become lists in a file
 
@@ -171,7 +174,7 @@ def train_on(model: ViT, train: ImageSet, validation: ImageSet, plan: Plan, conf
 
     No epoch is chosen: the last one counts, when the rate has fallen to nothing.
     """
-    L, checkpoint = model.config.depth, out / "checkpoint.pt"
+    L, checkpoint = model.config.depth, out / CHECKPOINT
     share = plan.blocks / L if plan.train == "last" else 1.0
     for name, parameter in model.named_parameters():
         if plan.train == "last" and level_of(name, L) <= L - plan.blocks:

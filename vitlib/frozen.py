@@ -37,7 +37,7 @@ def frozen_features(model: ViT, images: Tensor, batch_size: int = 32) -> Tensor:
     """What the head reads, (N, C, H, W) -> (N, D) on the CPU, from where it was kept as far as it was kept.
 
     Kept in the first of `files.cache_homes()` that can be written, under a name made from weights and images; on the
-    way once a minute, so that a run that is stopped loses little.
+    way once a minute, so that a run that is killed loses little.
     """
     body = adapt(model, classes=0)
     digest = hashlib.blake2b(digest_of(model).encode(), digest_size=16)
@@ -53,12 +53,14 @@ def frozen_features(model: ViT, images: Tensor, batch_size: int = 32) -> Tensor:
         print(f"features of {len(images) - done} images: about {duration(cost)}, and kept for the next time"
               + (f"; --size {smaller} would take a quarter of it" if cost > 300 and smaller < size else ""), flush=True)
     last = time.monotonic()
-    for part in tqdm(missing, "features", leave=False, disable=quiet()):
-        parts.append(predict(body, part).cpu())
-        if time.monotonic() - last > EVERY:
-            last = keep(places, torch.cat(parts))
-    if len(missing):
-        keep(places, torch.cat(parts))
+    try:
+        for part in tqdm(missing, "features", leave=False, disable=quiet()):
+            parts.append(predict(body, part).cpu())
+            if time.monotonic() - last > EVERY:
+                last = keep(places, torch.cat(parts))
+    finally:  # after Ctrl-C too
+        if len(missing):
+            keep(places, torch.cat(parts))
     return torch.cat(parts)
 
 
