@@ -116,17 +116,19 @@ def test_no_classes_gives_what_the_head_would_read():
         whole = randomise(ViT(replace(TINY, pool=pool)), 0.3).eval()
         body = ViT(replace(TINY, pool=pool, classes=0)).eval()
         body.load_state_dict({n: v for n, v in whole.state_dict().items() if not n.startswith("head")})
-        features = body(images(2))
+        x = images(2)
+        features = body(x)
         assert features.shape == (2, TINY.dim)
         if pool != "distilled":
-            torch.testing.assert_close(whole.head(features), whole(images(2)))
+            torch.testing.assert_close(whole.head(features), whole(x))
 
 
 def test_a_distilled_model_answers_with_the_mean_of_two_heads():
     model = randomise(ViT(replace(TINY, pool="distilled")), 0.3).eval()
-    tokens = model.features(images(2))
+    x = images(2)
+    tokens = model.features(x)
     assert model.prefix == 2 and tokens.shape == (2, 6, TINY.dim)
-    torch.testing.assert_close(model(images(2)), (model.head(tokens[:, 0]) + model.head_dist(tokens[:, 1])) / 2)
+    torch.testing.assert_close(model(x), (model.head(tokens[:, 0]) + model.head_dist(tokens[:, 1])) / 2)
 
 
 def test_layer_scale_at_its_start_keeps_a_fresh_block_near_the_identity():

@@ -213,8 +213,9 @@ def check_config(c: ViTConfig) -> None:
     for name in ("classes", "registers", "layer_scale"):
         if getattr(c, name) < 0:
             raise ValueError(f"{name} must be 0 (none) or more, got {getattr(c, name)}")
-    if (c.fc_norm or c.keep_cls) and c.pool != "mean":
-        raise ValueError(f"fc_norm and keep_cls belong to pool='mean', got pool={c.pool!r}")
+    for name in ("fc_norm", "keep_cls"):
+        if getattr(c, name) and c.pool != "mean":
+            raise ValueError(f"{name}=True belongs to pool='mean', got pool={c.pool!r}")
     for name in ("dropout", "drop_path", "patch_drop"):
         if not 0 <= getattr(c, name) < 1:
             raise ValueError(f"{name} is a probability in [0, 1), got {getattr(c, name)}")
