@@ -367,6 +367,7 @@ def test_a_model_of_the_zoo_can_be_the_start_and_a_folder_of_that_name_does_not_
     monkeypatch.chdir(tmp_path)
     (tmp_path / "shapes-tiny").mkdir()
     assert starting_model("shapes-tiny", size=64).config.image_size == 64
+    assert starting_model("shapes-tiny", like="vit_tiny_patch16_224").config.image_size == 32  # it says all itself
 
 
 def test_a_digest_tells_weights_apart_but_not_their_heads():

@@ -59,13 +59,14 @@ class Plan:
 def starting_model(source: str, like: str = "", size: int | None = None) -> ViT:
     """A trained ViT for images of `size` pixels: from the zoo, a file that vitlib wrote, or published weights.
 
+    Only the last need `like`, where they lie in a bare file.
     Raises ValueError or FileNotFoundError for weights that are not there or cannot be read, and for a wrong size.
     """
     if size is not None and size < 1:
         raise ValueError(f"the size is a number of pixels, 1 or more, got {size}")
-    if source in zoo() and not like:
+    if source in zoo():
         return adapt(load_zoo(source)[0], image_size=size)
-    if is_ours(path := weights_file(source)) and not like:
+    if is_ours(path := weights_file(source)):
         return adapt(load_weights(path), image_size=size)
     return load_published(source, image_size=size, like=like or None)
 
