@@ -43,7 +43,7 @@ class Plan:
 
     source: str = ""  # where the weights came from, and what they are like, for the record
     like: str = ""
-    train: str = "head"  # or "last" (blocks), "all"; LoRA will stand here too
+    train: str = "head"  # or "last" (blocks), "all"
     blocks: int = 2  # how many, for "last"
     validation: float = 0.2  # share of the images to set aside, where the folder has no part for it
     balance: bool = False  # show the images of small classes as often as those of large ones
@@ -177,14 +177,20 @@ def train_on(model: ViT, train: ImageSet, validation: ImageSet, plan: Plan, conf
     """
     L, checkpoint = model.config.depth, out / CHECKPOINT
     share = plan.blocks / L if plan.train == "last" else 1.0
-    for name, parameter in model.named_parameters():
-        if plan.train == "last" and level_of(name, L) <= L - plan.blocks:
-            parameter.requires_grad_(False)
+    choose_trained(model, plan)
     chosen = train.subset(balanced(train.labels)) if plan.balance else train
     cost = seconds_each(model.to(device), train.images) * (len(chosen) * (1 + 2 * share) + len(validation))
     print(f"training: about {duration(cost * config.epochs)} for {config.epochs} epochs of {len(chosen)} images",
           flush=True)
     return fit(model, chosen, config, validation, checkpoint, resume and checkpoint.exists(), device)
+
+
+def choose_trained(model: ViT, plan: Plan) -> None:
+    """Freeze what is not to learn. Adapters, too, would be put in here, and merged after `fit`."""
+    L = model.config.depth
+    for name, parameter in model.named_parameters():
+        if plan.train == "last" and level_of(name, L) <= L - plan.blocks:
+            parameter.requires_grad_(False)
 
 
 @contextmanager
