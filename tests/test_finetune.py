@@ -166,6 +166,14 @@ def interrupted(*arguments):
     raise KeyboardInterrupt
 
 
+def test_results_do_not_lie_among_the_images(pets, weights, monkeypatch):
+    monkeypatch.chdir(pets)
+    with pytest.raises(SystemExit) as error:
+        main(["finetune", ".", "--from", str(weights)])
+    assert "lies in the folder of the images" in said(error) and str(pets.parent / "runs" / "pets") in said(error)
+    assert sorted(path.name for path in pets.iterdir()) == ["cat", "dog"]
+
+
 def test_bad_input_leaves_no_folder_behind(tune, tmp_path):
     for more in (["--size", "10"], ["--size", "0"], ["--validation", "1.5"], ["--train", "last", "--blocks", "3"],
                  ["--train", "last", "--blocks", "0"], ["--epochs", "3"], ["--train", "all", "--set", "colour=3"],
@@ -319,7 +327,7 @@ def test_training_starts_from_the_probe(tune):
     assert record["validation"]["loss"] == pytest.approx(head["loss"], abs=1e-4)
 
 
-def test_a_stopped_training_goes_on_where_it_was(tune, monkeypatch):
+def test_a_stopped_training_goes_on_where_it_was(tune, monkeypatch, capsys):
     asked = ("--train", "all", "--epochs", "3", "--set", "batch_size=4")
     whole = tune(*asked, out="whole")
     real = train.save_checkpoint
@@ -335,7 +343,10 @@ def test_a_stopped_training_goes_on_where_it_was(tune, monkeypatch):
     monkeypatch.setattr(train, "save_checkpoint", real)
     with pytest.raises(SystemExit, match="add --resume"):
         tune(*asked, out="parts")
+    capsys.readouterr()
     parts = tune(*asked, "--resume", out="parts")
+    text = capsys.readouterr().out
+    assert "epoch 1 " not in text and "epoch 2 " in text and "epoch 3 " in text
     a, b = (load_file(out / "weights.safetensors") for out in (parts, whole))  # the header's order is not fixed
     assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
     assert record_of(parts)["validation"] == record_of(whole)["validation"]

@@ -97,6 +97,7 @@ def finetune(folder: str | Path, model: ViT, out: str | Path, plan: Plan = Plan(
     """
     out, seconds, start = Path(out), {}, time.perf_counter()
     check_result(out, resume)
+    check_apart(Path(folder), out)
     check_plan(plan, config, model)
     with plainly():
         parts = read_parts(folder, model.config.image_size)
@@ -167,6 +168,14 @@ def check_result(out: Path, resume: bool, asked: dict | None = None) -> None:
         raise ValueError(f"{out / RECORD} is missing, damaged or of another command; choose another --out") from error
     if asked is not None:
         check_same_run(old, json.loads(json.dumps(asked)))  # tuples become lists in a file
+
+
+def check_apart(folder: Path, out: Path) -> None:
+    """Raise ValueError where results would lie among the images, and be a class in the next run."""
+    folder = folder.expanduser().resolve()
+    if out.resolve().is_relative_to(folder):
+        raise ValueError(f"{out} lies in the folder of the images, so the next run would take its figures for images; "
+                         f"choose another --out, such as {folder.parent / 'runs' / folder.name}")
 
 
 def train_on(model: ViT, train: ImageSet, validation: ImageSet, plan: Plan, config: TrainConfig, out: Path,

@@ -59,17 +59,17 @@ def frozen_features(model: ViT, images: Tensor, batch_size: int = 32) -> Tensor:
             if time.monotonic() - last > EVERY:
                 last = keep(places, torch.cat(parts))
     finally:  # after Ctrl-C too
-        if len(missing):
+        if len(parts) > 1:
             keep(places, torch.cat(parts))
     return torch.cat(parts)
 
 
 def seconds_each(model: ViT, images: Tensor) -> float:
     """How long one of these images takes to predict, by a few of them; by more where that is quick."""
-    predict(model, images[:1])  # the first one pays for what is set up
+    predict(model, images[:1]).cpu()  # the first one pays for what is set up
     for few in (images[:4], images[:32]):
         start = time.perf_counter()
-        predict(model, few)
+        predict(model, few).cpu()  # waits for a GPU
         if (seconds := time.perf_counter() - start) > 0.2:
             break
     return seconds / len(few)
