@@ -133,7 +133,7 @@ def test_without_a_place_to_keep_features_a_note_says_so(monkeypatch):
         assert frozen.frozen_features(randomise(ViT(TINY)), pictures().images).shape == (24, 16)
 
 
-def test_a_result_is_never_written_over(tune, tmp_path, monkeypatch):
+def test_a_result_is_never_written_over(tune, tmp_path, monkeypatch, weights):
     out = tune()
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     with pytest.raises(SystemExit) as error:
@@ -146,6 +146,12 @@ def test_a_result_is_never_written_over(tune, tmp_path, monkeypatch):
     with pytest.raises(SystemExit) as error:
         tune("--resume", folder=tmp_path / "other")
     assert "images of train/=20" in said(error)
+    mine = weights.read_bytes()
+    export_weights(randomise(ViT(TINY)), weights, torch.float32)
+    with pytest.raises(SystemExit) as error:
+        tune("--resume")
+    assert "with weights=" in said(error)
+    weights.write_bytes(mine)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
     again = record_of(tune("--resume"))
     assert again["validation"] == json.loads(before["record.json"])["validation"]
