@@ -224,6 +224,8 @@ def test_a_folder_with_parts_is_read_as_its_parts(tune, tmp_path, capsys):
     shutil.copy(tmp_path / "split" / "train" / "cat" / "0.png", tmp_path / "split" / "valid" / "cat" / "x.png")
     record = record_of(tune(folder=tmp_path / "split"))
     assert (record["training images"], record["validation"]["images"], record["test"]["images"]) == ([6, 6], 7, 8)
+    tuned = record_of(tune("--train", "all", "--epochs", "1", folder=tmp_path / "split", out="all"))
+    assert tuned["test"]["images"] == 8  # predicted with the trained model, not with the head on kept features
     text = capsys.readouterr().out
     assert "split: 12 images to train on, 7 to validate on, 8 to test on" in text and "test: 100.0%" in text
     assert "note: 7 validation images are copies of training images" in text and "valid/cat/x.png" in text

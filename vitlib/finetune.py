@@ -25,7 +25,7 @@ from .data import ImageSet
 from .frozen import balanced, best_head, digest_of, duration, frozen_features, seconds_each
 from .optim import level_of
 from .parallel import processes
-from .photos import read_parts, set_aside
+from .photos import Part, read_parts, set_aside
 from .published import adapt, load_published
 from .report import bars_to_beat, draw, introduce, scores
 from .train import TrainConfig, fit, predict
@@ -35,6 +35,7 @@ from .vit import ViT
 # Low rates, lower with each layer further from the head, after a warm-up: what was learned is to be changed, not lost.
 TUNING = TrainConfig(batch_size=32, lr=3e-4, layer_decay=0.7, betas=(0.9, 0.999), warmup=0.1, schedule="cosine")
 WEIGHTS, RECORD, CHECKPOINT = "weights.safetensors", "record.json", "checkpoint.pt"
+WHAT = {"head": "the head alone", "last": "the head and the last {} of {} blocks", "all": "everything"}
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Plan:
     split_seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.train not in ("head", "last", "all"):
+        if self.train not in WHAT:
             raise ValueError(f"what to train is head, last or all, got {self.train!r}")
         if self.blocks < 1:
             raise ValueError(f"the number of last blocks to train is 1 or more, got {self.blocks}")
@@ -95,51 +96,54 @@ def finetune(folder: str | Path, model: ViT, out: str | Path, plan: Plan = Plan(
     honest; a part test/ is scored once, at the end. Raises ValueError where images and plan do not make a training,
     or `out` holds another result.
     """
-    out, seconds, start = Path(out), {}, time.perf_counter()
+    out, start = Path(out), time.perf_counter()
     check_result(out, resume)
     check_apart(Path(folder), out)
     check_plan(plan, config, model)
     with plainly():
         parts = read_parts(folder, model.config.image_size)
-        whole = parts["train"]
-        split = None if "validation" in parts else set_aside(whole.data, plan.validation, plan.split_seed)
-        seconds["images"] = since(start)
-        asked = asdict(plan) | asdict(config) | {
-            "size": model.config.image_size, "weights": digest_of(model),
-            "data": whole.data.name} | {f"images of {name}/": f"{len(part.data)}, {fingerprint(part.data)}"
-                                        for name, part in parts.items()}
+        asked = asked_for(parts, model, plan, config)
         check_result(out, resume, asked)
-        what = {"head": "the head alone", "last": f"the head and the last {plan.blocks} of {model.config.depth} blocks",
-                "all": "everything"}[plan.train]
+        split = None if "validation" in parts else set_aside(parts["train"].data, plan.validation, plan.split_seed)
+        what = WHAT[plan.train].format(plan.blocks, model.config.depth)
         introduce(parts, split, plan.source, model, what, plan.balance)
         if not (out / RECORD).exists():
             save_record(out / RECORD, {"asked": asked, "finished": False})
-        start, model = time.perf_counter(), model.to(device)
-        for part in parts.values():
-            part.features = frozen_features(model, part.data.images, config.batch_size)
+        seconds, start, model = {"images": since(start)}, time.perf_counter(), model.to(device)
+        for name, part in parts.items():
+            if name != "test" or plan.train == "head":
+                part.features = frozen_features(model, part.data.images, config.batch_size)
         seconds["features"] = since(start)
-    del parts["train"]
-    train, parts["validation"] = (whole.subset(i) for i in split) if split else (whole, parts["validation"])
-    del whole  # the images are held once
-    K, start = len(train.data.classes), time.perf_counter()
-    head, decay = best_head(train.features, train.data.labels, K, plan.balance, plan.split_seed)
+    train = parts.pop("train")
+    if split:
+        train, parts["validation"] = (train.subset(indices) for indices in split)
+    start, K, labels, validation = time.perf_counter(), len(train.data.classes), train.data.labels, parts["validation"]
+    head, decay = best_head(train.features, labels, K, plan.balance, plan.split_seed)
     seconds["head"] = since(start)
-    baselines, history = bars_to_beat(train, parts["validation"]), []
-    baselines["head alone"] = scores(head(parts["validation"].features), parts["validation"].data.labels)
+    baselines, history = bars_to_beat(train, validation), []
+    baselines["head alone"] = scores(head(validation.features), validation.data.labels)
     model = with_head(model.cpu(), head)
-    logits = {name: head(part.features) for name, part in parts.items()}
-    if plan.train != "head":
-        history = train_on(model, train.data, parts["validation"].data, plan, config, out, resume, device)
-        logits = {name: predict(model, part.data.images, config.batch_size).cpu() for name, part in parts.items()}
+    if plan.train == "head":
+        logits = {name: head(part.features) for name, part in parts.items()}
+    else:
+        history = train_on(model, train.data, validation.data, plan, config, out, resume, device)
         seconds["training"] = round(sum(row["seconds"] for row in history), 1)
+        logits = {name: predict(model, part.data.images, config.batch_size).cpu() for name, part in parts.items()}
     record = {"asked": asked, "finished": True, "classes": list(train.data.classes),
-              "training images": train.data.labels.bincount(minlength=K).tolist(), "decay of the head": decay,
+              "training images": labels.bincount(minlength=K).tolist(), "decay of the head": decay,
               "baselines": baselines, "model": asdict(model.config), "seconds": seconds, "history": history}
     record |= {name: scores(logits[name], part.data.labels, K) for name, part in parts.items()} | environment(device)
     export_weights(model.cpu(), out / WEIGHTS, classes=train.data.classes)
-    draw(out, parts["validation"], logits["validation"], record["validation"])
+    draw(out, validation, logits["validation"], record["validation"])
     save_record(out / RECORD, record)
     return record
+
+
+def asked_for(parts: dict[str, Part], model: ViT, plan: Plan, config: TrainConfig) -> dict:
+    """Everything that a result depends on: a run that goes on must have it in common with the one that was stopped."""
+    images = {f"images of {name}/": f"{len(part.data)}, {fingerprint(part.data)}" for name, part in parts.items()}
+    return asdict(plan) | asdict(config) | images | {
+        "data": parts["train"].data.name, "size": model.config.image_size, "weights": digest_of(model)}
 
 
 def check_plan(plan: Plan, config: TrainConfig, model: ViT) -> None:
