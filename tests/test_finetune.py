@@ -294,6 +294,28 @@ def test_balance_moves_the_border_towards_the_large_class():
     assert recall[1] > recall[0] + 0.3
 
 
+def test_balance_counts_classes_alike_where_the_decay_is_chosen(monkeypatch):
+    """A probe that knows nothing: with one decay it likes class 0, with the other it does not care."""
+    counts = []
+
+    def probe(features, labels, classes, decay):
+        counts.append(labels.bincount().tolist())
+        head = torch.nn.Linear(1, 2).requires_grad_(False)
+        head.weight.zero_(), head.bias.copy_(torch.tensor([2.0 if decay == 1 else 0.0, 0.0]))
+        return head
+
+    monkeypatch.setattr(frozen, "linear_probe", probe)
+    features, labels = torch.ones(100, 1), torch.tensor([0] * 88 + [1] * 12)
+    assert frozen.best_head(features, labels, 2, decays=(0.1, 1))[1] == 1  # right for the many
+    assert counts == [[66, 9]] * 8 + [[88, 12]]
+    counts.clear()
+    assert frozen.best_head(features, labels, 2, balance=True, decays=(0.1, 1))[1] == 0.1
+    assert counts == [[66, 66]] * 8 + [[88, 88]]
+    counts.clear()
+    frozen.best_head(torch.ones(2000, 1), torch.arange(2000) % 2, 2, decays=(0.1, 1))
+    assert counts == [[750, 750]] * 2 + [[1000, 1000]]  # of many images one fold is enough
+
+
 def test_the_decay_is_chosen_inside_the_training_images():
     g = torch.Generator().manual_seed(0)
     labels = torch.arange(60) % 3
