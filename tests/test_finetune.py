@@ -260,6 +260,8 @@ def test_every_class_stands_on_both_sides_and_copies_on_one():
         assert seen_before(part.subset(kept), part.subset(aside)) == []
     assert torch.equal(set_aside(data, 0.2, 3)[1], set_aside(data, 0.2, 3)[1])
     assert not torch.equal(set_aside(data, 0.2, 3)[1], set_aside(data, 0.2, 4)[1])
+    kept, aside = set_aside(data, 0.99)
+    assert data.labels[kept].bincount().min() >= 1 and len(aside) > len(kept)
     for share in (0.0, 1.0, -1.0):
         with pytest.raises(ValueError, match="between 0 and 1"):
             set_aside(data, share)
