@@ -431,11 +431,11 @@ def test_one_process_alone(weights, pets, tmp_path, monkeypatch):
 
 
 def test_scores_are_what_their_names_say():
-    logits = torch.tensor([[2.0, 0, 0]] * 8 + [[0, 2.0, 0]] * 2)
-    found = report.scores(logits, torch.tensor([0] * 7 + [1] + [1, 0]), 3)
-    assert found["confusion"] == [[7, 1, 0], [1, 1, 0], [0, 0, 0]]
+    logits = torch.tensor([[2.0, 0, 0]] * 9 + [[0, 2.0, 0]])
+    found = report.scores(logits, torch.tensor([0] * 7 + [1, 1, 1]), 3)
+    assert found["confusion"] == [[7, 0, 0], [2, 1, 0], [0, 0, 0]]
     assert found["accuracy"] == pytest.approx(0.8) and found["interval"] == pytest.approx([0.4902, 0.9433], abs=1e-4)
-    assert found["balanced accuracy"] == pytest.approx((7 / 8 + 1 / 2) / 2)
+    assert found["balanced accuracy"] == pytest.approx((1 + 1 / 3) / 2)
     low, high = report.scores(logits[:5], torch.zeros(5, dtype=torch.long))["interval"]
     assert 0.5 < low < 0.6 and high == pytest.approx(1)
 
