@@ -93,6 +93,14 @@ NOT_SHOWN = {
     "checkpoint.load_record": "reading files",
     "checkpoint.save_record": "writing files",
     "checkpoint.environment": "what a record says of its machine",
+    "checkpoint.class_names": "reading files",
+    "frozen": "keeps what chapter 15 computes, and tries its probe with several decays",
+    "photos": "reading files; the split is that of chapter 1, with copies kept together",
+    "figures": "how figures are drawn is not the subject",
+    "report": "what the command prints and draws",
+    "finetune": "the command around what chapters 8 and 15 build",
+    "predicting": "reading files and writing a table",
+    "commands": "the command line around finetune and predict",
 }
 
 
