@@ -58,9 +58,9 @@ def linear_probe(features: Tensor, labels: Tensor, classes: int, decay: float = 
 
 
 def with_head(model: ViT, head: nn.Linear) -> ViT:
-    """A copy of the model that ends in this head: fine-tuning that starts from the probe. Built in chapter 15.
+    """A copy of the model that ends in this head: fine-tuning that starts from the probe.
 
-    A distilled model gets it twice: its two answers are averaged.
+    A distilled model gets it twice: its two answers are averaged. Built in chapter 15.
     """
     whole = adapt(model, classes=head.out_features)
     for layer in (whole.head, whole.head_dist):
