@@ -40,6 +40,8 @@ Use
     families    what other libraries call the parts of a ViT
     published   published weights in our ViT
     transfer    what a trained model is worth on other images
+    lora        small matrices beside the trained ones, which learn another task
+    adapters    such matrices in files of their own
 From a terminal
     cli         `python -m vitlib COMMAND`
 For all of them

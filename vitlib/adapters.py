@@ -6,22 +6,22 @@ of each tensor, by which another base is found out.
 
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from .files import write_atomically
-from .lora import TARGETS, adapted, add_lora, check_adapted, check_unmerged, new_head, targeted
+from .lora import HEADS, TARGETS, adapted, add_lora, check_adapted, check_unmerged, exchange, targeted
 from .vit import ViT
 
 
 def lora_state(model: ViT) -> dict[str, Tensor]:
     """What was trained: every A and B, and the head. The same whether they are merged or not. Built in chapter 17."""
-    return {name: p.detach() for name, p in model.named_parameters() if "lora_" in name or name.startswith("head.")}
+    return {name: p.detach() for name, p in model.named_parameters() if "lora_" in name or name.startswith(HEADS)}
 
 
 def marks(model: ViT) -> dict[str, float]:
@@ -35,6 +35,11 @@ def marks(model: ViT) -> dict[str, float]:
     base = {name: value.detach().cpu().double().flatten() for name, value in base.items()
             if name not in lora_state(model)}
     return {name: float(value @ torch.arange(len(value)).double().cos()) for name, value in base.items()}
+
+
+def heads(model: ViT) -> list[str]:
+    """The names of a model's heads: one, or two where it is distilled. Without classes nothing is in their place."""
+    return [name for name, _ in model.named_children() if f"{name}." in HEADS]
 
 
 def form(model: ViT) -> dict:
@@ -65,10 +70,12 @@ def load_adapter(model: ViT, path: str | Path) -> tuple[str, ...]:
     """
     about, tensors = read_adapter(path)
     check_fits(model, about, tensors, path)
+    if (classes := len(tensors["head.weight"])) != model.config.classes:
+        model.config = replace(model.config, classes=classes)
+        for name in heads(model):
+            exchange(model, name, nn.Linear(model.config.dim, classes).to(next(model.blocks.parameters())))
     if not adapted(model):
         add_lora(model, about["rank"], about["alpha"], tuple(about["targets"]))
-    if (classes := len(tensors["head.weight"])) != model.config.classes:
-        new_head(model, classes)
     with torch.no_grad():
         for name, value in lora_state(model).items():
             value.copy_(tensors[name])
@@ -117,7 +124,8 @@ def check_fits(model: ViT, about: dict, tensors: dict[str, Tensor], path: str | 
         raise ValueError(f"{path} was made for other weights: {changed[0]} and {len(changed) - 1} more differ; load "
                          "those that it was trained on. Adapters change a base, and mean nothing beside another")
     r, D = about["rank"], model.config.dim
-    shapes = {"head.weight": (K := len(tensors.get("head.bias", ())), D), "head.bias": (K,)}
+    K = len(tensors.get("head.bias", ()))
+    shapes = {f"{head}.{name}": shape for head in heads(model) for name, shape in (("weight", (K, D)), ("bias", (K,)))}
     for name, layer in targeted(model, about["targets"]).items():
         shapes |= {f"{name}.lora_A": (r, layer.in_features), f"{name}.lora_B": (layer.out_features, r)}
     if shapes != {name: tuple(value.shape) for name, value in tensors.items()}:

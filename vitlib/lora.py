@@ -5,7 +5,6 @@ them. Merged and stripped, the model is a plain ViT again.
 """
 
 import math
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +14,7 @@ from .patches import is_count
 from .vit import ViT
 
 TARGETS = ("qkv", "proj", "fc1", "fc2")  # the four matrices of a block
+HEADS = ("head.", "head_dist.")  # how the names of a head's parameters begin
 
 
 class LoRALinear(nn.Linear):
@@ -53,19 +53,6 @@ class LoRALinear(nn.Linear):
         return super().train(mode)
 
 
-def new_head(model: ViT, classes: int) -> ViT:
-    """Give a trained model a head for other classes, all equally likely at first. Changes the model, and returns it.
-
-    Built in chapter 17.
-    """
-    old, model.config = model.head, replace(model.config, classes=classes)
-    model.head = nn.Linear(model.config.dim, classes, device=old.weight.device, dtype=old.weight.dtype)
-    nn.init.zeros_(model.head.weight)
-    nn.init.zeros_(model.head.bias)
-    model.head.train(model.training)
-    return model
-
-
 def targeted(model: ViT, targets: tuple[str, ...]) -> dict[str, nn.Linear]:
     """The linear layers of the blocks whose last name is one of `targets`, by their whole name."""
     return {name: layer for name, layer in model.named_modules()
@@ -94,7 +81,9 @@ def add_lora(model: ViT, rank: int, alpha: float = 16.0, targets: tuple[str, ...
     model.requires_grad_(False)
     for name, layer in targeted(model, targets).items():
         exchange(model, name, LoRALinear(layer, rank, alpha))
-    model.head.requires_grad_(True)  # it belongs to the new task; while it is zero, no gradient gets past it
+    for name, parameter in model.named_parameters():
+        if name.startswith(HEADS):  # it belongs to the new task; while it is zero, no gradient gets past it
+            parameter.requires_grad_(True)
     return model
 
 
@@ -162,6 +151,9 @@ def check_addable(model: nn.Module, rank: int, alpha: float, targets: tuple[str,
     """Raise ValueError unless adapters of this form can be put on the model."""
     if not isinstance(model, ViT):
         raise ValueError(f"add_lora changes a ViT of vitlib, got {type(model).__name__}")
+    if not model.config.classes:
+        raise ValueError("the model has no head (classes=0), and adapters learn through one; give it one for the new "
+                         "classes first: adapt(model, classes=K)")
     if found := adapted(model):
         raise ValueError(f"the model has adapters already, of rank {next(iter(found.values())).rank}; "
                          "train those, or merge(model) and strip(model) first and add others to the result")
