@@ -54,18 +54,21 @@ class LoRALinear(nn.Linear):
 
 
 def targeted(model: ViT, targets: tuple[str, ...]) -> dict[str, nn.Linear]:
-    """The linear layers of the blocks whose last name is one of `targets`, by their whole name."""
+    """The linear layers of the blocks whose last name is one of `targets`, by their whole name.
+
+    Built in chapter 17.
+    """
     return {name: layer for name, layer in model.named_modules()
             if name.startswith("blocks.") and name.split(".")[-1] in targets and isinstance(layer, nn.Linear)}
 
 
 def adapted(model: nn.Module) -> dict[str, LoRALinear]:
-    """The layers that have adapters, by name."""
-    return {name: layer for name, layer in model.named_modules() if isinstance(layer, LoRALinear)}
+    """The layers that have adapters, by name. Built in chapter 17."""
+    return {name: layer for name, layer in model.named_modules() if hasattr(layer, "lora_A")}
 
 
 def exchange(model: nn.Module, name: str, layer: nn.Module) -> None:
-    """Put another layer where `name` stands, in the mode of the old one."""
+    """Put another layer where `name` stands, in the mode of the old one. Built in chapter 17."""
     place, _, last = name.rpartition(".")
     layer.training = model.get_submodule(name).training
     setattr(model.get_submodule(place), last, layer)
