@@ -87,6 +87,9 @@ NOT_SHOWN = {
     "checkpoint.load_record": "reading files",
     "checkpoint.save_record": "writing files",
     "checkpoint.environment": "what a record says of its machine",
+    "adapters.heads": "a list of names",
+    "adapters.form": "what a file says of its adapters",
+    "adapters.read_adapter": "reading files",
 }
 
 

@@ -21,7 +21,7 @@ class LoRALinear(nn.Linear):
     """A linear layer whose own weight W stays, and a change of low rank beside it: (…, D_in) -> (…, D_out).
 
     y = x Wᵀ + b + (alpha / rank) x Aᵀ Bᵀ, with A drawn at random and B zero: at first y is the old layer's.
-    While A and B are merged into W, training, saving and loading raise ValueError.
+    While A and B are merged into W, a pass in training mode, saving and loading raise ValueError.
     Source: Hu et al. 2021, section 4.1. Built in chapter 17.
     """
 
@@ -44,13 +44,10 @@ class LoRALinear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         y = F.linear(x, self.weight, self.bias)  # (…, D_out)
         if self.kept is not None:  # merged: W holds the change
+            if self.training:
+                check_unmerged(self)
             return y
         return y + self.alpha / self.rank * F.linear(F.linear(x, self.lora_A), self.lora_B)
-
-    def train(self, mode: bool = True) -> "LoRALinear":
-        if mode:
-            check_unmerged(self)
-        return super().train(mode)
 
 
 def targeted(model: ViT, targets: tuple[str, ...]) -> dict[str, nn.Linear]:
