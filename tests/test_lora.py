@@ -1,6 +1,7 @@
 """Low-rank adapters: the layer, what is trained, merged and unmerged, saved alone and swapped; parity with peft."""
 
 import copy
+import importlib
 import math
 from dataclasses import replace
 
@@ -64,6 +65,7 @@ def test_wide_and_tall_layers_equal_one_matrix(bias):
         W = linear.weight + 5 / 3 * layer.lora_B @ layer.lora_A
         torch.testing.assert_close(layer(x), F.linear(x, W, linear.bias))
         torch.testing.assert_close(layer.change(), W - linear.weight)
+        assert {name for name, p in layer.named_parameters() if p.requires_grad} == {"lora_A", "lora_B"}
 
 
 def test_at_first_the_model_answers_as_before():
@@ -168,6 +170,10 @@ def test_what_is_merged_is_not_merged_again_trained_saved_or_loaded():
         with pytest.raises(ValueError, match=r"are merged.* twice; call unmerge\(model\) first, or strip"):
             call(vit)
         assert_unchanged(vit.eval(), before)
+    layer, free = next(iter(adapted(vit).values())), next(iter(adapted(other).values()))
+    with pytest.raises(ValueError, match="are merged"):
+        layer.load_state_dict(free.state_dict())  # one layer alone
+    assert_unchanged(vit, before)
 
 
 def test_one_merged_layer_stops_all():
@@ -337,7 +343,7 @@ def test_nothing_is_written_over_by_what_cannot_be_saved(tmp_path):
 @pytest.mark.parametrize(("arguments", "said"), [
     ({"rank": 0}, "rank counts columns, from 1 to the 16"), ({"rank": 17}, "from 1 to the 16 of the smallest matrix"),
     ({"rank": 2.0}, r"got 2\.0"), ({"rank": True}, "got True"), ({"alpha": 0}, "alpha is a positive number, got 0"),
-    ({"alpha": math.nan}, "got nan"), ({"alpha": "8"}, "got '8'"),
+    ({"alpha": math.nan}, "got nan"), ({"alpha": math.inf}, "got inf"), ({"alpha": "8"}, "got '8'"),
     ({"targets": "qkv"}, r"as in targets=\('qkv', 'proj'\)"),
     ({"targets": ()}, r"got \(\)"), ({"targets": ("q", "v")}, "some of qkv, proj, fc1, fc2")])
 def test_settings_that_no_adapter_can_have(arguments, said):
@@ -401,3 +407,28 @@ def test_a_is_drawn_as_peft_draws_it():
         nn.Linear(layer.in_features, layer.out_features)  # the same draws before
         twin.reset_lora_parameters("default", True)
         assert torch.equal(again, twin.lora_A.default.weight)
+
+
+def solution(number):
+    """What an exercise's solution defines."""
+    space = {"torch": torch, "Tensor": torch.Tensor}
+    exec(importlib.import_module("test_exercises").ALL[number]["solution"], space)
+    return space
+
+
+def test_the_exercises_rslora_and_dora_are_pefts():
+    peft = pytest.importorskip("peft", reason="parity is with the package peft")
+    linear, x = nn.Linear(6, 5).double(), torch.randn(4, 6).double()
+    for options in ({"use_rslora": True}, {"use_dora": True}):
+        twin = peft.tuners.lora.Linear(copy.deepcopy(linear), "default", peft.LoraConfig(r=3, lora_alpha=5, **options),
+                                       r=3, lora_alpha=5).double()
+        A, B = twin.lora_A.default.weight, twin.lora_B.default.weight
+        nn.init.normal_(B)
+        if "use_rslora" in options:
+            assert twin.scaling["default"] == pytest.approx(solution("17.3")["scale"](5, 3))
+            continue
+        nn.init.uniform_(m := twin.lora_magnitude_vector.default.weight, 1, 2)
+        W = solution("17.4")["dora"](linear.weight, A, B, 5, m)
+        torch.testing.assert_close(twin(x), F.linear(x, W, linear.bias), rtol=1e-10, atol=1e-10)
+        twin.merge()
+        torch.testing.assert_close(twin.base_layer.weight, W, rtol=1e-10, atol=1e-10)

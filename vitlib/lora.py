@@ -56,7 +56,7 @@ def targeted(model: ViT, targets: tuple[str, ...]) -> dict[str, nn.Linear]:
     Built in chapter 17.
     """
     return {name: layer for name, layer in model.named_modules()
-            if name.startswith("blocks.") and name.split(".")[-1] in targets and isinstance(layer, nn.Linear)}
+            if name.startswith("blocks.") and name.split(".")[-1] in targets}
 
 
 def adapted(model: nn.Module) -> dict[str, LoRALinear]:
@@ -157,7 +157,7 @@ def check_addable(model: nn.Module, rank: int, alpha: float, targets: tuple[str,
     if found := adapted(model):
         raise ValueError(f"the model has adapters already, of rank {next(iter(found.values())).rank}; "
                          "train those, or merge(model) and strip(model) first and add others to the result")
-    if isinstance(targets, str) or not targets or not set(targets) <= set(TARGETS):
+    if not targets or not set(targets) <= set(TARGETS):
         raise ValueError(f"targets are some of {', '.join(TARGETS)}, as in targets=('qkv', 'proj'), got {targets!r}")
     most = min(min(layer.weight.shape) for layer in targeted(model, targets).values())
     if not is_count(rank) or rank > most:
