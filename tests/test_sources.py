@@ -3,11 +3,12 @@
 import urllib.error
 
 import pytest
+import torch
 from common import write_folder
 from torchvision.datasets import utils as torchvision_utils
 
 from vitlib.files import data_home
-from vitlib.sources import load_cifar10, load_data
+from vitlib.sources import load_cifar10, load_data, load_fashion_mnist
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -118,3 +119,27 @@ def test_cifar10_without_a_network_names_the_ways_to_get_it(tmp_path, monkeypatc
     with pytest.raises(FileNotFoundError, match="no route to host.*VITLIB_DATA"):
         load_cifar10(tmp_path, download=True)
     assert asked
+
+
+def idx(values):
+    """A tensor of bytes in the format of MNIST's files: two zeros, type, axes, sizes, values."""
+    sizes = b"".join(size.to_bytes(4, "big") for size in values.shape)
+    return bytes([0, 0, 8, values.ndim]) + sizes + values.numpy().tobytes()
+
+
+def test_fashion_mnist_gets_a_rim_and_three_channels(tmp_path):
+    raw = tmp_path / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    grey = torch.arange(2 * 28 * 28).reshape(2, 28, 28).remainder(251).to(torch.uint8)
+    for part, labels in (("train", [9, 0]), ("t10k", [3, 4])):
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(idx(grey))
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(idx(torch.tensor(labels, dtype=torch.uint8)))
+    train, test = load_fashion_mnist(tmp_path)
+    assert train.images.shape == (2, 3, 32, 32) and train.labels.tolist() == [9, 0] and test.labels.tolist() == [3, 4]
+    assert torch.equal(train.images[:, 1, 2:30, 2:30], grey) and train.images[:, :, :2].sum() == 0
+    assert train.name == "Fashion-MNIST" and train.classes[9] == "Ankle boot"
+
+
+def test_fashion_mnist_that_is_not_there_names_the_ways_to_it(tmp_path):
+    with pytest.raises(FileNotFoundError, match="Fashion-MNIST is not in .*download=True.*FashionMNIST/raw"):
+        load_fashion_mnist(tmp_path)

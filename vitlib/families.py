@@ -37,16 +37,17 @@ UNUSED = ("pooler.", "embeddings.mask_token", "mask_token")  # not read when ima
 # Parts that our ViT lacks, and whose they are.
 OTHERS = {"norm_pre": "CLIP: a norm before the blocks", "attn_pool": "SigLIP: pooling by attention",
           "q_norm": "normalised queries and keys", "rel_pos": "relative positions", "relative_position": "BEiT or Swin",
-          "gamma_1": "BEiT or CaiT", "q_bias": "BEiT", "w12": "a gated MLP, as in DINOv2's giant",
-          "fc1_g": "a gated MLP", "weights_in": "a gated MLP, as in DINOv2's giant",
+          "gamma_1": "BEiT or CaiT", "q_bias": "BEiT", "fc1_g": "a gated MLP",
+          "weights_in": "a gated MLP, as in DINOv2's giant",
           "patch_embed.backbone": "a hybrid behind a ResNet", "pre_logits": "a hidden layer before the head",
           "vision_model": "CLIP or SigLIP of transformers", "visual.": "CLIP or OpenCLIP", "stages.": "ConvNeXt",
-          "layer1.": "ResNet", "features.": "a torchvision CNN or Swin", "decoder": "MAE with its decoder"}
+          "layer1.": "ResNet", "head_dist": "a distilled model without its second head",
+          "features.": "a torchvision CNN or Swin", "decoder": "MAE with its decoder"}
 
 
 def timm_names(state: Mapping[str, Tensor], path: str | Path = "these weights") -> dict[str, Tensor]:
     """The same weights under timm's names, which are ours. Raises ValueError for a family that is not known."""
-    if "patch_embed.proj.weight" in state and "blocks.0.attn.qkv.weight" in state:
+    if state.keys() >= {"patch_embed.proj.weight", "blocks.0.attn.qkv.weight", "pos_embed"}:
         return {name: value for name, value in state.items() if name not in UNUSED}
     for names, sign in ((TORCHVISION, "conv_proj.weight"),
                         (HUGGING_FACE, "embeddings.patch_embeddings.projection.weight")):

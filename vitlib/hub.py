@@ -2,8 +2,11 @@
 
 import difflib
 import json
+import socket
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import torch
 
@@ -16,7 +19,7 @@ FILES = ("model.safetensors", "pytorch_model.bin")  # what a folder of the hub m
 
 @dataclass(frozen=True)
 class Weights:
-    """A file of weights, and what must be known beside it: `heads`, `mean`, `std`, perhaps `eps` and `pool`."""
+    """A file of weights, and what must be known beside it: `heads`, `mean`, `std`, perhaps `dim`, `eps` and `pool`."""
 
     path: Path
     facts: dict = field(default_factory=dict)
@@ -31,18 +34,18 @@ def find_weights(source: str | Path, like: str | None = None) -> Weights:
     Raises FileNotFoundError, in a line that names the file that would do, where a hub is needed and not reached;
     ValueError for a name that no one knows.
     """
+    known = facts_of(like) if like else {}  # first, so that a wrong name costs no download
     kept = [published_home() / f"{source}{suffix}" for suffix in ("", ".safetensors", ".pth")]
     for place in (Path(source).expanduser(), *kept):
         if place.is_dir():
             place = next((place / name for name in FILES if (place / name).is_file()), place / FILES[0])
         if place.is_file():
-            beside = facts_beside(place.parent)
-            return Weights(place, facts_of(like) if like else beside or facts_of(place.stem, unknown_is_fine=True))
+            return Weights(place, known or facts_beside(place.parent) or facts_of(place.stem, unknown_is_fine=True))
     source = str(source)
     if source.startswith((".", "/", "~")) or source.endswith((".safetensors", ".pth", ".bin")):
         raise FileNotFoundError(f"there is no file of weights {source}")
     path = from_torchvision(source) if source in TORCHVISION else from_hugging_face(source)
-    return Weights(path, facts_of(like) if like else facts_beside(path.parent) or facts_of(source))
+    return Weights(path, known or facts_beside(path.parent) or facts_of(source))
 
 
 def published_home() -> Path:
@@ -63,7 +66,8 @@ def facts_beside(folder: Path) -> dict:
         return {}
     if config.get("hidden_act", "gelu") != "gelu":
         raise ValueError(f"{path}: its MLPs use {config['hidden_act']}, ours the exact GELU, so outputs would differ")
-    facts = {"heads": config["num_attention_heads"], "eps": config.get("layer_norm_eps", 1e-12)}
+    facts = {"heads": config["num_attention_heads"], "dim": config.get("hidden_size"),
+             "eps": config.get("layer_norm_eps", 1e-12)}
     if (path := folder / "preprocessor_config.json").is_file():
         images = read_json(path)
         facts |= {"mean": images.get("image_mean", [0.5] * 3), "std": images.get("image_std", [0.5] * 3)}
@@ -87,7 +91,7 @@ def facts_of(name: str, unknown_is_fine: bool = False) -> dict:
     Raises ValueError for an unknown name (or returns {}), or a model of timm that is no plain ViT.
     """
     if name in TORCHVISION:
-        return {"heads": 12 if "_b_" in name else 16, "eps": 1e-6, **IMAGENET}
+        return {"heads": 12 if "_b_" in name else 16, "dim": 768 if "_b_" in name else 1024, "eps": 1e-6, **IMAGENET}
     import timm  # loading it takes a second, and not every run needs it
     if not timm.is_model(name.split(".")[0]):
         if unknown_is_fine:
@@ -103,7 +107,7 @@ def facts_of(name: str, unknown_is_fine: bool = False) -> dict:
     block, norm = model.blocks[0], next(m for m in model.modules() if isinstance(m, torch.nn.LayerNorm))
     if getattr(block.mlp.act, "approximate", "none") != "none":
         raise ValueError(f"{name}: its MLPs use the tanh form of GELU, ours the exact one; their outputs would differ")
-    return {"heads": block.attn.num_heads, "eps": norm.eps, "pool": model.global_pool,
+    return {"heads": block.attn.num_heads, "dim": model.embed_dim, "eps": norm.eps, "pool": model.global_pool,
             "mean": list(model.pretrained_cfg["mean"]), "std": list(model.pretrained_cfg["std"])}
 
 
@@ -134,6 +138,7 @@ def from_hugging_face(name: str) -> Path:
     except ImportError as error:
         raise ValueError(f"fetching {name} needs the package huggingface_hub: pip install huggingface_hub") from error
     try:
+        check_network(repo, filename)
         path = Path(hf_hub_download(repo, filename))
         for extra in ("config.json", "preprocessor_config.json"):
             try:
@@ -144,6 +149,14 @@ def from_hugging_face(name: str) -> Path:
         url = f"https://huggingface.co/{repo}/resolve/main/{filename}"
         raise not_fetched(name, url, published_home() / f"{name}.safetensors") from error
     return path
+
+
+def check_network(repo: str, filename: str) -> None:
+    """Raise OSError at once where the hub cannot be reached and its cache lacks the file: it would retry for long."""
+    from huggingface_hub import constants, try_to_load_from_cache
+    address = urlsplit(constants.ENDPOINT)
+    if not (isinstance(try_to_load_from_cache(repo, filename), str) or getproxies()):  # a proxy knows more ways
+        socket.create_connection((address.hostname, address.port or 443), timeout=5).close()
 
 
 def not_fetched(name: str, url: str, path: Path) -> FileNotFoundError:

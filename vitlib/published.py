@@ -1,13 +1,14 @@
 """Published weights in our ViT: timm's, torchvision's and Hugging Face's, with their mean and deviation."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from .families import config_of, timm_names, whose
 from .hub import find_weights
@@ -26,15 +27,17 @@ def load_published(source: str | Path, classes: int | None = None, image_size: i
     FileNotFoundError where nothing was found. Built in chapter 15.
     """
     weights = find_weights(source, like)
-    facts = {"heads": None, "mean": None, "std": None, "eps": 1e-6, "pool": None} | weights.facts
+    facts = {"heads": None, "mean": None, "std": None, "dim": None, "eps": 1e-6, "pool": None} | weights.facts
     if None in (facts["heads"], facts["mean"], facts["std"]):
         raise ValueError(f"{weights.path} does not say how many heads its model has, or with which mean and deviation "
                          "it was trained; name a model of timm or torchvision that was trained alike, such as "
                          "like='vit_small_patch14_dinov2' (in a terminal --like), or put its config.json beside it")
     state = timm_names(read_weights(weights.path), weights.path)
+    check_like(state, facts["dim"], classes, weights.path)
     config = config_of(state, facts["heads"], facts["eps"], facts["pool"])
-    fold_normalisation(state, facts["mean"], facts["std"])
-    return build(*changed(state, config, classes, image_size), weights.path)
+    model = build(*changed(state, config, classes, image_size), weights.path)
+    fold_normalisation(model.patch_embed.proj, facts["mean"], facts["std"])
+    return model
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -48,23 +51,22 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             while isinstance(inner := state.get("model", state.get("state_dict")), dict):
                 state = inner
         return {name: value.float() for name, value in state.items() if isinstance(value, Tensor)}
-    except (SafetensorError, RuntimeError, EOFError, AttributeError, OSError, ValueError) as error:
+    except (SafetensorError, UnpicklingError, RuntimeError, EOFError, AttributeError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:120]
         raise ValueError(f"{path} is damaged, cut short or no file of weights ({reason}); fetch it again. Files that "
                          "need unpickling are not opened: convert them to safetensors where they come from") from error
 
 
-def fold_normalisation(state: dict[str, Tensor], mean: list[float], std: list[float]) -> None:
+@torch.no_grad()
+def fold_normalisation(first: nn.Conv2d, mean: Sequence[float], std: Sequence[float]) -> None:
     """Change the first layer so that it reads what `data.normalise` gives, and answers as before.
 
     The weights expect (u - mean) / std of pixels u in 0…1, and get x = (u - 0.5) / 0.25. Both are linear in u, so one
     is linear in the other: (u - mean) / std = x · 0.25 / std + (0.5 - mean) / std. Built in chapter 15.
     """
-    weight = state["patch_embed.proj.weight"]  # (D, C, P, P)
-    mean, std = torch.tensor(mean), torch.tensor(std)  # (C,)
-    shift = ((0.5 - mean) / std)[:, None, None] * weight  # what each pixel's constant adds
-    state["patch_embed.proj.bias"] = state["patch_embed.proj.bias"] + shift.sum(dim=(1, 2, 3))
-    state["patch_embed.proj.weight"] = weight * (0.25 / std)[:, None, None]
+    mean, std = (torch.tensor(values, dtype=first.weight.dtype)[:, None, None] for values in (mean, std))  # (C, 1, 1)
+    first.bias += (first.weight * (0.5 - mean) / std).sum(dim=(1, 2, 3))  # (D,), what the constant adds
+    first.weight *= 0.25 / std  # (D, C, P, P)
 
 
 def changed(state: dict[str, Tensor], config: ViTConfig, classes: int | None = None,
@@ -115,3 +117,18 @@ def adapt(model: ViT, classes: int | None = None, image_size: int | None = None)
     Raises ValueError for a size that the patches do not divide. Built in chapter 15.
     """
     return build(*changed(copy.deepcopy(model.state_dict()), model.config, classes, image_size), "the model")
+
+
+def check_like(state: Mapping[str, Tensor], dim: int | None, classes: int | None, path: Path) -> None:
+    """Raise ValueError for weights whose shapes our model, or the one that they are said to be like, has not."""
+    width = len(state["patch_embed.proj.weight"])
+    if dim not in (None, width):
+        raise ValueError(f"{path} holds a model {width} wide, and the one that it is said to be like is {dim} wide; "
+                         "name one of the same size with like= (in a terminal --like)")
+    fc1, fc2 = (state.get(f"blocks.0.mlp.fc{i}.weight", torch.empty(0, 0)) for i in (1, 2))
+    if len(fc1) != fc2.shape[1]:
+        raise ValueError(f"{path}: its MLPs are gated ({len(fc1)} numbers out, {fc2.shape[1]} in), as in DINOv2's "
+                         "giant; ours are not")
+    if classes is None and "head.weight" in state and state["head.weight"].shape[1] != width:
+        raise ValueError(f"{path}: its head.weight is {tuple(state['head.weight'].shape)}, so it reads more than the "
+                         f"{width} features that ours does; ask for a new head with classes=…")
