@@ -4,6 +4,7 @@ import copy
 import importlib
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -432,3 +433,55 @@ def test_the_exercises_rslora_and_dora_are_pefts():
         torch.testing.assert_close(twin(x), F.linear(x, W, linear.bias), rtol=1e-10, atol=1e-10)
         twin.merge()
         torch.testing.assert_close(twin.base_layer.weight, W, rtol=1e-10, atol=1e-10)
+
+
+# The study
+
+
+@pytest.fixture
+def study(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "book" / "studies"))
+    module = importlib.import_module("lora")
+    monkeypatch.setattr(module, "SIZE", 8)
+    return module
+
+
+def test_the_study_never_shows_an_image_twice_and_every_class_as_often(study):
+    data = pictures(count=60)  # 20 of each class
+    parts = [study.drawn(data, first, first + 5) for first in (0, 5, 10, 15)]
+    assert all(part.labels.bincount().tolist() == [5, 5, 5] for part in parts)
+    seen = torch.cat([part.images for part in parts]).flatten(1)
+    assert len(seen.unique(dim=0)) == len(data.images.flatten(1).unique(dim=0)) == 60
+    assert torch.equal(study.drawn(data, 0, 5).images, parts[0].images)
+
+
+def test_each_method_of_the_study_trains_what_it_says(study):
+    for method, free in study.FREE.items():
+        vit = model(rank=None, dim=32)
+        free(vit)
+        names = {name for name, p in vit.named_parameters() if p.requires_grad}
+        assert {"head.weight", "head.bias"} <= names, method
+        rest = {name for name in names if not name.startswith("head.")}
+        if method.startswith("LoRA"):
+            assert rest and all("lora_" in name for name in rest)
+            assert next(iter(adapted(vit).values())).rank == int(method.split()[-1])
+        else:
+            body = {name for name in vit.state_dict() if not name.startswith("head.")}
+            assert rest == {"linear probe": set(), "biases alone": {name for name in body if name.endswith(".bias")},
+                            "full fine-tuning": body}[method]
+    assert set(study.RATES) | set(study.OTHER_RANKS) == set(study.FREE)
+
+
+def test_memory_of_the_study_counts_each_part(study):
+    counted = {}
+    for method in ("full fine-tuning", "LoRA, rank 8", "linear probe"):
+        vit = model(rank=None, dim=32)
+        study.FREE[method](vit)
+        counted[method] = study.memory(vit, images(), torch.arange(3))
+    trained = {"full fine-tuning": sum(p.numel() for p in vit.parameters()), "linear probe": 32 * 3 + 3}
+    for method, count in trained.items():
+        assert counted[method]["gradients"] == 4 * count and counted[method]["optimiser"] == 8 * count
+        assert counted[method]["weights"] == 4 * trained["full fine-tuning"]
+    kept = [part["kept for backward"] for part in counted.values()]
+    assert kept[0] > kept[1] > kept[2] >= 4 * 3 * 32  # the probe keeps what its head read
+    assert all(part["sum"] == sum(value for name, value in part.items() if name != "sum") for part in counted.values())
