@@ -121,8 +121,8 @@ def check_fits(model: ViT, about: dict, tensors: dict[str, Tensor], path: str | 
     own = marks(model)
     if changed := [name for name, mark in about["marks"].items()
                    if not math.isclose(mark, own.get(name, math.inf), rel_tol=1e-3, abs_tol=1e-4)]:
-        raise ValueError(f"{path} was made for other weights: {changed[0]} and {len(changed) - 1} more differ; load "
-                         "those that it was trained on. Adapters change a base, and mean nothing beside another")
+        raise ValueError(f"{path} was made for other weights: {len(changed)} of the base's {len(own)} tensors differ, "
+                         f"such as {changed[0]}; load those that it was trained on, for a change means nothing without")
     r, D = about["rank"], model.config.dim
     K = len(tensors.get("head.bias", ()))
     shapes = {f"{head}.{name}": shape for head in heads(model) for name, shape in (("weight", (K, D)), ("bias", (K,)))}
