@@ -12,6 +12,8 @@ from safetensors.torch import save_file
 from vitlib import checkpoint as module
 from vitlib import files
 from vitlib.checkpoint import (
+    ZOO,
+    class_names,
     environment,
     export_weights,
     fingerprint,
@@ -198,6 +200,25 @@ def test_exported_weights_rebuild_the_model(tmp_path, positions):
     assert half.head.weight.dtype == torch.float32
     torch.testing.assert_close(half(x), model(x), atol=2e-3, rtol=0)
     assert not torch.equal(half(x), model(x))
+
+
+def test_names_of_the_classes_travel_with_the_weights(tmp_path):
+    path, model = tmp_path / "w.safetensors", ViT(TINY)
+    export_weights(model, path, classes=("cat", "Möwe", "狗 \"x\""))
+    assert class_names(path) == ("cat", "Möwe", "狗 \"x\"") and load_weights(path).config == TINY
+    with pytest.raises(ValueError, match="3 classes apart, but 2 have a name"):
+        export_weights(model, path, classes=("cat", "dog"))
+    assert class_names(path)[0] == "cat"  # a refused file changes nothing
+    export_weights(model, path)
+    assert class_names(path) == ("0", "1", "2")
+    assert class_names(ZOO / "shapes-tiny.safetensors") == tuple("0123456789")  # written before there were names
+    for about in ({}, {"config": "{}"}, {"config": '{"classes": 3}', "classes": "3"}, {"config": "x"}):
+        save_file({"a": torch.zeros(1)}, path, about)
+        with pytest.raises(ValueError, match="does not name its classes"):
+            class_names(path)
+    save_file({"a": torch.zeros(1)}, path, {"config": '{"classes": 3}', "classes": '["a"]'})
+    with pytest.raises(ValueError, match="tells 3 classes apart, but names 1"):
+        class_names(path)
 
 
 def test_weights_that_are_missing_damaged_or_of_something_else_are_named(tmp_path):

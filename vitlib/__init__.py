@@ -42,7 +42,14 @@ Use
     transfer    what a trained model is worth on other images
     lora        small matrices beside the trained ones, which learn another task
     adapters    such matrices in files of their own
+    frozen      a frozen model's features, kept, and the best head on them
+    photos      the parts of your folder, and what is set aside
+    figures     what the commands below draw
+    report      what a fine-tuning finds and is worth
+    finetune    a trained model and your own images
+    predicting  what a model says of image files
 From a terminal
+    commands    `finetune` and `predict`
     cli         `python -m vitlib COMMAND`
 For all of them
     files       where files lie, and how they are written: whole or not at all

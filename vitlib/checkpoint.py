@@ -4,6 +4,7 @@ import hashlib
 import json
 import platform
 import subprocess
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib import metadata
 from io import BytesIO
@@ -135,16 +136,20 @@ def plain_names(weights: dict) -> dict:
     return {name.replace("_orig_mod.", ""): value for name, value in weights.items()}
 
 
-def export_weights(model: ViT, path: str | Path, dtype: torch.dtype = torch.float16) -> None:
-    """Write weights and configuration as safetensors, a format that holds no code.
+def export_weights(model: ViT, path: str | Path, dtype: torch.dtype = torch.float16,
+                   classes: Sequence[str] = ()) -> None:
+    """Write weights, configuration and the names of the classes as safetensors, a format that holds no code.
 
     A tensor with a number too large for `dtype` stays in float32; fp16 ends at 65504. Raises ValueError for a model
-    that `load_weights` could not build again, and for weights that are no numbers.
+    that `load_weights` could not build again, for weights that are no numbers, and for too few or too many names.
     """
     model = unwrapped(model)
     check_is_plain(model)
+    if classes and len(classes) != model.config.classes:
+        raise ValueError(f"the model tells {model.config.classes} classes apart, but {len(classes)} have a name")
     weights = {name: smaller(name, value, dtype) for name, value in plain_names(model.state_dict()).items()}
-    write_atomically(path, save(weights, {"config": json.dumps(asdict(model.config))}))
+    about = {"config": json.dumps(asdict(model.config))} | ({"classes": json.dumps(list(classes))} if classes else {})
+    write_atomically(path, save(weights, about))
 
 
 def smaller(name: str, value: Tensor, dtype: torch.dtype) -> Tensor:
@@ -189,6 +194,20 @@ def load_weights(path: str | Path) -> ViT:
         raise ValueError(f"{path} does not hold the weights of a ViT ({reason}); "
                          "write them with export_weights") from error
     return model.eval()
+
+
+def class_names(path: str | Path) -> tuple[str, ...]:
+    """The classes' names in a file that `load_weights` reads; numbers where it holds none. Raises ValueError."""
+    try:
+        with safe_open(path, "pt") as file:
+            about = file.metadata() or {}
+        count = json.loads(about["config"])["classes"]
+        names = tuple(map(str, json.loads(about["classes"]) if "classes" in about else range(count)))
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} does not name its classes as export_weights does ({error})") from error
+    if len(names) != count:
+        raise ValueError(f"{path} tells {count} classes apart, but names {len(names)}; write it anew")
+    return names
 
 
 def zoo() -> list[str]:

@@ -1,7 +1,9 @@
-"""`python -m vitlib COMMAND`: what a terminal can ask for. `train` runs a recipe and writes weights and record."""
+"""`python -m vitlib COMMAND`: what a terminal can ask for.
+
+`train` runs a recipe, `finetune` starts from trained weights and your own images, `predict` names what is on an image.
+"""
 
 import argparse
-import ast
 import dataclasses
 import os
 import signal
@@ -12,33 +14,15 @@ import torch
 from torch.distributed import DistError
 
 from .checkpoint import environment, export_weights, save_record
+from .commands import add_common, add_finetune, add_predict, changes_of, check_folder
 from .data import ImageSet, stratified_split
-from .devices import default_device, keep_memory
+from .devices import keep_memory
 from .parallel import group, number_0_first, processes, rank
 from .recipes import RECIPES
+from .settings import override
 from .sources import load_data
 from .train import evaluate, fit, on_device, predict
 from .vit import ViT
-
-
-def override(config, changes: dict[str, str]):
-    """A copy of a frozen config with some fields changed, each text read as the type of its field."""
-    values = {field.name: read_as(changes[field.name], getattr(config, field.name), field.name)
-              for field in dataclasses.fields(config) if field.name in changes}
-    return dataclasses.replace(config, **values)
-
-
-def read_as(text: str, old, name: str):
-    """A text as a value of the type of `old`. Raises ValueError naming the field."""
-    try:
-        value = text if isinstance(old, str) else ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        value = None
-    if isinstance(old, float) and type(value) is int:
-        value = float(value)
-    if type(value) is not type(old):
-        raise ValueError(f"{name}={text} does not read as {type(old).__name__}, such as {old!r}")
-    return value
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -46,6 +30,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m vitlib", description="The Vision Transformer of the book Patchwork.")
     commands = parser.add_subparsers(metavar="COMMAND", dest="command")
     add_train(commands)
+    add_finetune(commands)
+    add_predict(commands)
     args = parser.parse_args(arguments)
     if args.command is None:
         parser.print_help()
@@ -70,9 +56,7 @@ def add_train(commands) -> None:
                        help="set a share of the training images aside and score it after each epoch; "
                             "the test set stays shut")
     train.add_argument("--resume", action="store_true", help="go on from the folder's checkpoint, if there is one")
-    train.add_argument("--device", default=str(default_device()), help="cpu, cuda, cuda:1, mps (here: %(default)s)")
-    train.add_argument("--set", nargs="+", action="extend", default=[], metavar="FIELD=VALUE",
-                       help="change fields of the model or the training; of a field named twice the last value counts")
+    add_common(train)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -87,8 +71,7 @@ def main(arguments: list[str] | None = None) -> None:
     except (ValueError, OSError, FloatingPointError) as error:
         raise SystemExit(f"vitlib {args.command}: {error}") from error
     except KeyboardInterrupt as error:
-        print(f"\nvitlib {args.command}: stopped from the keyboard. Finished epochs are kept: give the same command "
-              "with --resume to go on", file=sys.stderr)
+        print(f"\nvitlib {args.command}: stopped from the keyboard. {args.stopped}", file=sys.stderr)
         raise SystemExit(130) from error  # what a shell reports after Ctrl-C
     except RuntimeError as error:
         if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
@@ -112,7 +95,7 @@ def stop(*signal_and_frame) -> None:
 def run_recipe(args: argparse.Namespace, device: torch.device) -> None:
     """Build what was asked for, train it, open the test set once, and write the results."""
     recipe = RECIPES[args.recipe]
-    changes = dict(pair.split("=", 1) if "=" in pair else (pair, "") for pair in args.set)
+    changes = changes_of(args)
     if args.seed is not None:
         changes["seed"] = str(args.seed)
     model_config, config = override(recipe.model, changes), override(recipe.train, changes)
@@ -147,15 +130,6 @@ def run_recipe(args: argparse.Namespace, device: torch.device) -> None:
     save_record(out / "record.json", record)
     result = "test set shut" if validation else f"test accuracy {record['test']['accuracy']:.2%}"
     print(f"{out}/record.json: {result}")
-
-
-def check_folder(out: Path) -> None:
-    """Raise OSError before the training, not after its first epoch, where results cannot be written."""
-    there = next(path for path in (out, *out.parents) if path.exists())  # at the latest the root
-    if not there.is_dir():
-        raise NotADirectoryError(f"results cannot be written to {out}: {there} is a file; choose another --out")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise PermissionError(f"results cannot be written to {out}: {there} may not be changed; choose another --out")
 
 
 def test_scores(model: ViT, test: ImageSet) -> dict:

@@ -66,6 +66,11 @@ def load_folder(folder: str | Path, image_size: int = 32) -> ImageSet:
 
     Raises FileNotFoundError for a missing folder, ValueError for fewer than two classes, or one without an image.
     """
+    return load_files(folder, image_size)[0]
+
+
+def load_files(folder: str | Path, image_size: int = 32) -> tuple[ImageSet, list[str]]:
+    """The images of `load_folder`, and the file of each: class/…/name."""
     if type(image_size) is not int or image_size < 1:
         raise ValueError(f"image_size is a number of pixels, 1 or more, got {image_size!r}")
     folder = Path(os.path.abspath(os.path.expanduser(folder)))
@@ -78,11 +83,12 @@ def load_folder(folder: str | Path, image_size: int = 32) -> ImageSet:
     cache, stamp = cache_files(folder, image_size), stamp_of(found, image_size)
     images, labels, notes = read_cache(cache, stamp) or decode(found, image_size, cache, stamp)
     if left := left_out(found):
-        warnings.warn(left, stacklevel=2)
+        warnings.warn(left, stacklevel=3)
     if notes:
-        warnings.warn(f"read, but odd: {listed(notes)}", stacklevel=2)
+        warnings.warn(f"read, but odd: {listed(notes)}", stacklevel=3)
     whole = folder.parent if folder.name in ("train", *TEST_PARTS) else folder
-    return ImageSet(images, labels, tuple(map(printable, found.classes)), name=printable(whole.name))
+    data = ImageSet(images, labels, tuple(map(printable, found.classes)), name=printable(whole.name))
+    return data, [printable("/".join(file.place)) for file in found.files]
 
 
 def find_images(folder: Path) -> Found:
@@ -236,4 +242,4 @@ def write_cache(cache: list[Path], stamp: str, images: Tensor, labels: Tensor, n
             return write_atomically(path, content)
         except OSError as error:
             trouble = error.strerror
-    warnings.warn(f"cannot keep the decoded images ({trouble}); they will be read anew each time", stacklevel=4)
+    warnings.warn(f"cannot keep the decoded images ({trouble}); they will be read anew each time", stacklevel=5)
