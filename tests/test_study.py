@@ -92,7 +92,8 @@ def test_a_study_that_is_not_there_is_named():
     assert done.returncode == 1 and "no study 'clinik'; there are bench, clinic" in done.stderr
 
 
-@pytest.mark.parametrize("name", ["bench", "clinic", "explanations", "lora", "speed", "staircase", "stems", "steps", "vit_cnn"])
+@pytest.mark.parametrize("name", ["bench", "clinic", "explanations", "lora", "speed", "staircase", "stems", "steps",
+                                  "vit_cnn"])
 def test_each_study_says_what_it_takes(name):
     done = subprocess.run([sys.executable, STUDIES, name, "--help"], capture_output=True, text=True)
     if name == "bench" and "No module named" in done.stderr:
