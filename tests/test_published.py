@@ -6,6 +6,7 @@ No network is asked: models are built from their names with random weights, and 
 import json
 import re
 import socket
+import sys
 
 import pytest
 import timm
@@ -16,6 +17,7 @@ from common import TINY, randomise
 from safetensors.torch import save_file
 
 from vitlib import hub
+from vitlib.checkpoint import export_weights
 from vitlib.data import normalise
 from vitlib.families import config_of, timm_names
 from vitlib.hub import facts_of, find_weights
@@ -314,7 +316,7 @@ def test_nothing_is_unpickled(home):
         def __reduce__(self):
             return (print, ("opened",))
     torch.save({"model": Bomb()}, home / "vit_tiny_patch16_224.pth")
-    fails("vit_tiny_patch16_224", "unpickling")
+    fails("vit_tiny_patch16_224", "could run code.*convert it")
 
 
 def test_a_missing_and_a_left_over_key_are_named(home):
@@ -353,7 +355,7 @@ def test_names_that_no_one_knows(home):
 
 @pytest.mark.parametrize(("name", "file"), [
     ("deit_tiny_patch16_224", "deit_tiny_patch16_224.safetensors"), ("vit_b_16", "vit_b_16.pth"),
-    ("google/vit-base", "google/vit-base.safetensors")])
+    ("google/vit-base", "google/vit-base")])
 def test_without_a_network_one_line_names_the_file_that_would_do(name, file, home):
     with pytest.raises(FileNotFoundError) as caught:
         find_weights(name)
@@ -386,3 +388,132 @@ def test_a_size_that_the_patches_do_not_divide(size, words, home):
 
 def test_published_names_are_those_that_torchvision_has():
     assert all(hasattr(torchvision.models, name) for name in hub.TORCHVISION)
+
+
+# What a hostile reader tried.
+def folder_of(home, config, state=None, preprocessor=None, name="someone/odd"):
+    folder = home / name
+    folder.mkdir(parents=True)
+    save_file(state or tiny_timm(num_classes=5).state_dict(), folder / "model.safetensors")
+    for file, content in (("config.json", config), ("preprocessor_config.json", preprocessor)):
+        if content is not None:
+            (folder / file).write_text(json.dumps(content), encoding="utf-8")
+    return name
+
+
+HEADS = {"num_attention_heads": 3, "hidden_size": 192, "layer_norm_eps": 1e-6}
+
+
+@pytest.mark.parametrize(("preprocessor", "words"), [
+    ({"image_mean": 0.5, "image_std": 0.5}, "mean must be 3 numbers"),
+    ({"image_mean": [0.5]}, "mean must be 3 numbers"),
+    ({"image_mean": [123.7, 116.3, 103.5]}, "for pixels in 0…1"), ({"image_std": [0, 0, 0]}, "std must be 3 numbers"),
+    ({"do_rescale": False}, "not divided by 255"), ({"rescale_factor": 1 / 127.5}, "not divided by 255"),
+    (None, "does not say with which mean and deviation it was trained; name")])
+def test_a_mean_and_a_deviation_that_cannot_be(preprocessor, words, home):
+    fails(folder_of(home, HEADS, preprocessor=preprocessor), words)
+
+
+def test_images_that_are_not_normalised_at_all(home):
+    theirs = tiny_timm(num_classes=5)
+    name, images = folder_of(home, HEADS, theirs.state_dict(), {"do_normalize": False}), pixels(2, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(load_published(name)(normalise(images)), theirs(images / 255), atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("config", [{"architecture": 3}, {}, None])
+def test_a_configuration_that_says_nothing(config, home):
+    fails(folder_of(home, config), "does not say how many heads its model has nor with which mean")
+
+
+def test_timms_configuration_without_numbers_takes_those_of_its_model(home):
+    name = folder_of(home, {"architecture": "vit_tiny_patch16_224", "pretrained_cfg": None})
+    assert load_published(name).config.heads == 3
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    ({"patch_embed.proj.weight": torch.zeros(192, 3, 16, 16, 1)}, "5 axes, not 4"),
+    ({"patch_embed.proj.weight": torch.zeros(192, 1, 16, 16)}, "mean must be 1 numbers, one a channel"),
+    ({"head.weight": torch.tensor(1.0)}, "head.weight has 0 axes"),
+    ({"pos_embed": torch.zeros(197, 192)}, "2 axes, not 3"), ({"blocks.0.mlp.fc1.weight": None}, "lacks blocks.0"),
+    ({"blocks.x.w": torch.zeros(1)}, "blocks.x.w, which names no block"),
+    ({"blocks.1.mlp.fc1.weight": torch.zeros(5, 192)}, "model.safetensors: blocks.1.mlp.fc1.weight"),
+    ({"head.bias": torch.zeros(5, dtype=torch.int8)}, "head.bias is torch.int8; quantised")])
+def test_parts_of_odd_shapes(change, words, home):
+    state = tiny_timm(num_classes=5).state_dict() | change
+    fails(folder_of(home, HEADS, {name: value for name, value in state.items() if value is not None}, {}), words)
+
+
+@pytest.mark.parametrize("kind", ["BeitModel", "DPTForDepthEstimation"])
+def test_other_families_of_transformers(kind, home):
+    config = getattr(transformers, kind.replace("Model", "").replace("ForDepthEstimation", "") + "Config")
+    small = {"hidden_size": 32, "num_attention_heads": 2, "num_hidden_layers": 1, "intermediate_size": 64}
+    if "DPT" in kind:
+        small |= {"backbone_out_indices": [0] * 4, "neck_hidden_sizes": [8] * 4, "fusion_hidden_size": 8}
+    state = getattr(transformers, kind)(config(**small)).state_dict()
+    state = {name: value.float().contiguous() for name, value in state.items() if value.is_floating_point()}
+    fails(folder_of(home, HEADS | {"hidden_size": 32}, state, {}), "someone/odd.*(lacks|no plain ViT|holds)")
+
+
+@pytest.mark.parametrize(("names", "words"), [
+    (["model-00001-of-2.safetensors", "model.safetensors.index.json"], "several parts"), ([], "but nothing"),
+    (["weights.h5"], "but weights.h5")])
+def test_a_folder_without_weights_that_can_be_read(names, words, home):
+    (home / "mine").mkdir()
+    for name in names:
+        (home / "mine" / name).write_bytes(b"x")
+    fails("mine", words, FileNotFoundError)
+
+
+@pytest.mark.parametrize("source", ["model.pt", "runs/x.ckpt", "https://host/x.safetensors", "/no/where", "~/none"])
+def test_what_looks_like_a_file_is_not_asked_of_a_hub(source, home):
+    fails(source, "there is no file of weights", FileNotFoundError)
+
+
+def test_a_name_that_no_file_can_have(home):
+    fails("x" * 400, "neither timm nor torchvision")
+
+
+def test_a_tag_that_timm_does_not_know(home):
+    fails("vit_small_patch14_dinov2.nope", "nope.*without what follows the dot")
+
+
+def test_without_timm_one_line_says_so(home, monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    fails("deit_tiny_patch16_224", "pip install timm")
+
+
+def test_a_data_folder_that_is_a_file(home, monkeypatch):
+    (home.parent / "file").write_bytes(b"")
+    monkeypatch.setenv("VITLIB_DATA", str(home.parent / "file"))
+    fails("vit_b_16", "VITLIB_DATA names the folder", NotADirectoryError)
+
+
+def test_our_own_file_says_who_reads_it(home):
+    export_weights(ViT(TINY), home / "ours.safetensors")
+    fails("ours", "load_weights reads it", like="vit_tiny_patch16_224")
+
+
+@pytest.mark.parametrize("wrap", [
+    lambda s: s, lambda s: {"model_ema": s}, lambda s: {"module." + n: v for n, v in s.items()}])
+def test_old_files_and_what_training_code_puts_around_weights(wrap, home):
+    theirs, path = tiny_timm(num_classes=5), home / "vit_tiny_patch16_224.pth"
+    torch.save(wrap(theirs.state_dict()), path, _use_new_zipfile_serialization=False)
+    images, mean = pixels(2, 64), [0.5] * 3
+    with torch.no_grad():
+        torch.testing.assert_close(load_published(path)(normalise(images)), theirs(their_way(images, mean, mean)),
+                                   atol=2e-5, rtol=1e-4)
+
+
+def test_a_file_without_tensors(home):
+    torch.save({"epoch": 3}, home / "vit_tiny_patch16_224.pth")
+    fails("vit_tiny_patch16_224", "no tensors by name, but epoch")
+
+
+def test_a_repository_in_the_cache_without_its_configuration(home):
+    folder = home.parent / "hub" / "models--someone--bare"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text("abc", encoding="utf-8")
+    (folder / "snapshots" / "abc").mkdir(parents=True)
+    save_file(tiny_timm(num_classes=5).state_dict(), folder / "snapshots" / "abc" / "model.safetensors")
+    fails("someone/bare", "could not be fetched|does not say how many heads")

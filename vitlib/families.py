@@ -80,14 +80,15 @@ def joined(state: dict[str, Tensor]) -> dict[str, Tensor]:
     Built in chapter 15.
     """
     for name in [name for name in state if ".attn.q." in name]:
-        parts = [state.pop(name.replace(".attn.q.", f".attn.{letter}.")) for letter in "qkv"]
-        state[name.replace(".attn.q.", ".attn.qkv.")] = torch.cat(parts)
+        three = [name.replace(".attn.q.", f".attn.{letter}.") for letter in "qkv"]
+        if all(part in state for part in three):  # else the strict load names what is left
+            state[name.replace(".attn.q.", ".attn.qkv.")] = torch.cat([state.pop(part) for part in three])
     return state
 
 
 def position_free_registers(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Where registers have no position but the class token has one, add it to the token, as timm does."""
-    if "reg_token" in state:
+    if state.keys() >= {"reg_token", "cls_token", "pos_embed"}:
         state["cls_token"] = state["cls_token"] + state["pos_embed"][:, :1]
         state["pos_embed"] = state["pos_embed"][:, 1:]
     return state
@@ -122,3 +123,19 @@ def whose(names: Iterable[str]) -> str:
             if sign in name:
                 return f" ({name}: {family})"
     return ""
+
+
+def check_plain(state: Mapping[str, Tensor], path: str | Path) -> None:
+    """Raise ValueError unless the weights, under timm's names, have what every plain ViT has, in its shapes."""
+    for name, axes in (("patch_embed.proj.weight", 4), ("pos_embed", 3), ("blocks.0.mlp.fc1.weight", 2),
+                       ("blocks.0.mlp.fc2.weight", 2), ("blocks.0.attn.qkv.weight", 2), ("head.weight", 2)):
+        if name not in state and name != "head.weight":
+            raise ValueError(f"{path} lacks {name}, so it is no plain ViT{whose(state)}")
+        if name in state and state[name].ndim != axes:
+            raise ValueError(f"{path}: {name} has {state[name].ndim} axes, not {axes}, so it is no plain ViT")
+    if odd := [name for name in state if name.startswith("blocks.") and not name.split(".")[1].isdecimal()]:
+        raise ValueError(f"{path} holds {odd[0]}, which names no block by its number")
+    fc1, fc2 = state["blocks.0.mlp.fc1.weight"], state["blocks.0.mlp.fc2.weight"]
+    if len(fc1) != fc2.shape[1]:
+        raise ValueError(f"{path}: its MLPs are gated ({len(fc1)} numbers out, {fc2.shape[1]} in), as in DINOv2's "
+                         "giant; ours are not")

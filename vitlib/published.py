@@ -5,15 +5,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from pickle import UnpicklingError
+from zipfile import is_zipfile
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from .families import config_of, timm_names, whose
+from .families import check_plain, config_of, timm_names, whose
 from .hub import find_weights
 from .positions import interpolate_positions, sincos_2d
 from .vit import ViT, ViTConfig
+
+WRAPPED = ("model", "state_dict", "model_state_dict", "model_ema", "teacher")  # what training code puts around weights
 
 
 def load_published(source: str | Path, classes: int | None = None, image_size: int | None = None,
@@ -28,14 +31,12 @@ def load_published(source: str | Path, classes: int | None = None, image_size: i
     """
     weights = find_weights(source, like)
     facts = {"heads": None, "mean": None, "std": None, "dim": None, "eps": 1e-6, "pool": None} | weights.facts
-    if None in (facts["heads"], facts["mean"], facts["std"]):
-        raise ValueError(f"{weights.path} does not say how many heads its model has, or with which mean and deviation "
-                         "it was trained; name a model of timm or torchvision that was trained alike, such as "
-                         "like='vit_small_patch14_dinov2' (in a terminal --like), or put its config.json beside it")
     state = timm_names(read_weights(weights.path), weights.path)
-    check_like(state, facts["dim"], classes, weights.path)
+    check_plain(state, weights.path)
+    check_facts(facts, state, classes, weights.path)
     config = config_of(state, facts["heads"], facts["eps"], facts["pool"])
     model = build(*changed(state, config, classes, image_size), weights.path)
+    check_normalisation(facts["mean"], facts["std"], config.channels, weights.path)
     fold_normalisation(model.patch_embed.proj, facts["mean"], facts["std"])
     return model
 
@@ -45,16 +46,28 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, "pt") as file:  # maps the file into memory: nothing is copied
+                ours = "config" in (file.metadata() or {})
                 state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dict
         else:
-            state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-            while isinstance(inner := state.get("model", state.get("state_dict")), dict):
+            ours, state = False, torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
+            while isinstance(inner := next((state[key] for key in WRAPPED if key in state), None), dict):
                 state = inner
-        return {name: value.float() for name, value in state.items() if isinstance(value, Tensor)}
-    except (SafetensorError, UnpicklingError, RuntimeError, EOFError, AttributeError, OSError, ValueError) as error:
+    except UnpicklingError as error:
+        what = "holds more than tensors" if is_zipfile(path) else "is damaged, cut short or no file of weights"
+        raise ValueError(f"{path} {what}, and opening it could run code from it; fetch it again, or convert it to "
+                         "safetensors where it comes from") from error
+    except (SafetensorError, RuntimeError, EOFError, TypeError, AttributeError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:120]
-        raise ValueError(f"{path} is damaged, cut short or no file of weights ({reason}); fetch it again. Files that "
-                         "need unpickling are not opened: convert them to safetensors where they come from") from error
+        raise ValueError(f"{path} is damaged, cut short or no file of weights ({reason}); fetch it again") from error
+    if ours:
+        raise ValueError(f"{path} was written by export_weights, so vitlib.checkpoint.load_weights reads it")
+    tensors = {name.removeprefix("module."): value for name, value in state.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise ValueError(f"{path} holds no tensors by name, but {', '.join(map(str, list(state)[:3])) or 'nothing'}")
+    if whole := [name for name, value in tensors.items() if value.dtype in (torch.int8, torch.uint8)]:
+        raise ValueError(f"{path}: {whole[0]} is {tensors[whole[0]].dtype}; quantised weights are not read, take the "
+                         "originals")
+    return {name: value.float() for name, value in tensors.items()}
 
 
 @torch.no_grad()
@@ -107,7 +120,10 @@ def build(state: Mapping[str, Tensor], config: ViTConfig, path: str | Path = "th
         what = "holds" if odd[0] in state else "lacks"
         raise ValueError(f"{path} {what} {odd[0]} (and {len(odd) - 1} more that do not fit our ViT){whose(odd)}; "
                          "plain ViTs, DeiTs and DINOv2 can be read")
-    model.load_state_dict(state, strict=True, assign=True)
+    try:
+        model.load_state_dict(state, strict=True, assign=True)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     return model.eval()
 
 
@@ -119,16 +135,26 @@ def adapt(model: ViT, classes: int | None = None, image_size: int | None = None)
     return build(*changed(copy.deepcopy(model.state_dict()), model.config, classes, image_size), "the model")
 
 
-def check_like(state: Mapping[str, Tensor], dim: int | None, classes: int | None, path: Path) -> None:
-    """Raise ValueError for weights whose shapes our model, or the one that they are said to be like, has not."""
-    width = len(state["patch_embed.proj.weight"])
-    if dim not in (None, width):
-        raise ValueError(f"{path} holds a model {width} wide, and the one that it is said to be like is {dim} wide; "
-                         "name one of the same size with like= (in a terminal --like)")
-    fc1, fc2 = (state.get(f"blocks.0.mlp.fc{i}.weight", torch.empty(0, 0)) for i in (1, 2))
-    if len(fc1) != fc2.shape[1]:
-        raise ValueError(f"{path}: its MLPs are gated ({len(fc1)} numbers out, {fc2.shape[1]} in), as in DINOv2's "
-                         "giant; ours are not")
-    if classes is None and "head.weight" in state and state["head.weight"].shape[1] != width:
+def check_facts(facts: dict, state: Mapping[str, Tensor], classes: int | None, path: Path) -> None:
+    """Raise ValueError where what is known beside the weights is not enough, is nonsense, or does not fit them."""
+    needed = {"heads": "how many heads its model has", "mean": "with which mean and deviation it was trained"}
+    missing = [words for name, words in needed.items() if facts[name] is None]
+    if missing:
+        raise ValueError(f"{path} does not say {' nor '.join(missing)}; name a model of timm or torchvision that was "
+                         "trained alike, such as like='vit_small_patch14_dinov2' (in a terminal --like), or put the "
+                         "config.json and preprocessor_config.json of its model beside it")
+    D = len(state["patch_embed.proj.weight"])
+    if facts["dim"] not in (None, D):
+        raise ValueError(f"{path} holds a model {D} wide, and the one that it is said to be like is {facts['dim']} "
+                         "wide; name one of the same size with like= (in a terminal --like)")
+    if classes is None and "head.weight" in state and state["head.weight"].shape[1] != D:
         raise ValueError(f"{path}: its head.weight is {tuple(state['head.weight'].shape)}, so it reads more than the "
-                         f"{width} features that ours does; ask for a new head with classes=…")
+                         f"{D} features that ours does; ask for a new head with classes=…")
+
+
+def check_normalisation(mean: object, std: object, channels: int, path: Path) -> None:
+    """Raise ValueError unless mean and deviation are numbers for pixels in 0…1, one for each channel."""
+    for name, values, low in (("mean", mean, 0), ("std", std, 1e-3)):
+        if not isinstance(values, list | tuple) or len(values) != channels or not all(low <= v <= 1 for v in values):
+            raise ValueError(f"{path}: {name} must be {channels} numbers, one a channel, for pixels in 0…1, got "
+                             f"{values!r}")
