@@ -484,4 +484,7 @@ def test_memory_of_the_study_counts_each_part(study):
         assert counted[method]["weights"] == 4 * trained["full fine-tuning"]
     kept = [part["kept for backward"] for part in counted.values()]
     assert kept[0] > kept[1] > kept[2] >= 4 * 3 * 32  # the probe keeps what its head read
+    vit = model(rank=None, dim=32)
+    few, many = (study.memory(vit, images(n), torch.arange(n) % 3)["kept for backward"] for n in (3, 30))
+    assert many > 9.5 * few  # what a batch leaves, and no weights among it
     assert all(part["sum"] == sum(value for name, value in part.items() if name != "sum") for part in counted.values())
