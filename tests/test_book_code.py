@@ -101,6 +101,9 @@ NOT_SHOWN = {
     "finetune": "the command around what chapters 8 and 15 build",
     "predicting": "reading files and writing a table",
     "commands": "the command line around finetune and predict",
+    "adapters.heads": "a list of names",
+    "adapters.form": "what a file says of its adapters",
+    "adapters.read_adapter": "reading files",
 }
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from vitlib import commands, figures, finetune, frozen, photos, report, train
+from vitlib.adapters import load_adapter, read_adapter
 from vitlib.checkpoint import class_names, export_weights, load_weights
 from vitlib.cli import main
 from vitlib.data import ImageSet
@@ -184,6 +185,7 @@ def test_bad_input_leaves_no_folder_behind(tune, tmp_path):
     for more in (["--size", "10"], ["--size", "0"], ["--validation", "1.5"], ["--train", "last", "--blocks", "3"],
                  ["--train", "last", "--blocks", "0"], ["--epochs", "3"], ["--train", "all", "--set", "colour=3"],
                  ["--train", "all", "--set", "lr=fast"], ["--train", "all", "--set", "optimizer=muon"],
+                 ["--lora", "0"], ["--lora", "17"], ["--lora", "2", "--train", "all"],
                  ["--from", "no_such_model.safetensors"], ["--resume", "--from", str(tmp_path / "pets")]):
         with pytest.raises(SystemExit) as error:
             tune(*more)
@@ -353,6 +355,22 @@ def test_what_is_trained_and_what_stays(tune, weights):
         assert [row["epoch"] for row in record_of(out)["history"]] == ([1, 2, 3] if kind else [])
 
 
+def test_adapters_are_merged_into_the_weights_and_kept_alone(tune, weights):
+    out = tune("--lora", "2", "--epochs", "3", "--set", "lr=0.05")
+    start, tuned = load_weights(weights), load_weights(out / "weights.safetensors")
+    moved = {name for name, a in start.state_dict().items() if not name.startswith("head") and not torch.allclose(
+        a, tuned.state_dict()[name], rtol=2e-3, atol=2e-3)}
+    assert moved == {f"blocks.{i}.attn.{name}.weight" for i in (0, 1) for name in ("qkv", "proj")}
+    record = record_of(out)
+    assert record["asked"]["rank"] == 2 and record["asked"]["layer_decay"] == 1.0 and len(record["history"]) == 3
+    assert read_adapter(out / "adapter.safetensors")[0]["rank"] == 2
+    assert load_adapter(start, out / "adapter.safetensors") == ("cat", "dog")
+    images = pictures(4).images
+    torch.testing.assert_close(predict(start, images), predict(tuned, images), rtol=1e-2, atol=1e-2)  # stored in halves
+    assert record_of(tune("--lora", "2", "--epochs", "3", "--set", "lr=0.05", out="again"))["validation"] == record[
+        "validation"]
+
+
 def test_training_starts_from_the_probe(tune):
     record = record_of(tune("--train", "all", "--epochs", "1", "--set", "lr=1e-9"))
     head = record["baselines"]["head alone"]
@@ -426,8 +444,8 @@ def test_one_process_alone(weights, pets, tmp_path, monkeypatch):
     monkeypatch.setattr(finetune, "processes", lambda: 2)
     with pytest.raises(ValueError, match="without torchrun"):
         finetune.finetune(pets, load_weights(weights), tmp_path / "out")
-    with pytest.raises(ValueError, match="head, last or all"):
-        Plan(train="lora")
+    with pytest.raises(ValueError, match="head, last, lora or all"):
+        Plan(train="tail")
 
 
 def test_scores_are_what_their_names_say():
@@ -487,7 +505,7 @@ def test_help_explains_every_option(capsys):
     with pytest.raises(SystemExit):
         main(["finetune", "--help"])
     text = capsys.readouterr().out
-    for word in ("FOLDER", "--from", "--like", "--size", "--train", "--validation", "--balance", "--epochs", "--resume",
-                 "--out", "--set", "train/<class>/<image>", "confusion.png", "mistakes.png"):
+    for word in ("FOLDER", "--from", "--like", "--size", "--train", "--lora", "--validation", "--balance", "--epochs",
+                 "--resume", "--out", "--set", "train/<class>/<image>", "confusion.png", "mistakes.png"):
         assert word in text
     assert commands.TUNING is finetune.TUNING and photos.TEST_PARTS[0] == "test"

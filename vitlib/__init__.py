@@ -40,6 +40,8 @@ Use
     families    what other libraries call the parts of a ViT
     published   published weights in our ViT
     transfer    what a trained model is worth on other images
+    lora        small matrices beside the trained ones, which learn another task
+    adapters    such matrices in files of their own
     frozen      a frozen model's features, kept, and the best head on them
     photos      the parts of your folder, and what is set aside
     figures     what the commands below draw

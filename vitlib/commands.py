@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from .devices import default_device
-from .finetune import TUNING, Plan, check_result, finetune, starting_model
+from .finetune import ADAPTING, TUNING, Plan, check_result, finetune, starting_model
 from .predicting import predict_files, read_model
 from .report import tell
 from .settings import override
@@ -36,10 +36,12 @@ def add_finetune(commands) -> None:
                                                "of the time and costs accuracy (default: the model's own)")
     tune.add_argument("--train", default="head", choices=("head", "last", "all"), help="what learns (default: head)")
     tune.add_argument("--blocks", type=int, default=2, help="how many blocks are the last (default: %(default)s)")
+    tune.add_argument("--lora", type=int, metavar="RANK",
+                      help="in place of --train: the head and low-rank adapters, kept alone too in adapter.safetensors")
     tune.add_argument("--validation", type=float, default=0.2, metavar="SHARE",
                       help="share of each class to score on, where the folder has no val/ (default: %(default)s)")
     tune.add_argument("--balance", action="store_true", help="show small classes as often as large ones")
-    tune.add_argument("--epochs", type=int, help=f"for last and all (default: {TUNING.epochs})")
+    tune.add_argument("--epochs", type=int, help=f"for last, all and --lora (default: {TUNING.epochs})")
     tune.add_argument("--seed", type=int, default=0, help="another split, another order")
     tune.add_argument("--out", type=Path, help="folder for the results (default: runs/finetune-FOLDER)")
     tune.add_argument("--resume", action="store_true", help="go on with what is in the folder for the results")
@@ -73,15 +75,19 @@ def run_finetune(args: argparse.Namespace, device: torch.device) -> None:
     if unknown := changes.keys() - vars(TUNING).keys():
         raise ValueError(f"--set cannot change {', '.join(sorted(unknown))}; it can change "
                          f"{', '.join(sorted(vars(TUNING)))}")
-    if args.train == "head" and (unused := changes.keys() - {"batch_size"}):
+    if args.lora is not None and args.train != "head":
+        raise ValueError(f"--lora and --train {args.train} name two things to train; give one of them")
+    train = "lora" if args.lora is not None else args.train
+    if train == "head" and (unused := changes.keys() - {"batch_size"}):
         raise ValueError(f"{', '.join(sorted(unused))} would change nothing: the head alone is solved, without epochs; "
-                         "add --train last or --train all")
+                         "add --train last, --train all or --lora 8")
     out = args.out or Path("runs") / f"finetune-{Path(args.folder).expanduser().resolve().name}"
     check_folder(out)
-    plan = Plan(args.source, args.like, args.train, args.blocks, args.validation, args.balance, args.seed)
+    plan = Plan(args.source, args.like, train, args.blocks, args.validation, args.balance, args.seed,
+                8 if args.lora is None else args.lora)
     check_result(out, args.resume)
     model = starting_model(args.source, args.like, args.size)
-    start = replace(TUNING, crop=model.config.image_size // 16, seed=args.seed)
+    start = replace(ADAPTING if train == "lora" else TUNING, crop=model.config.image_size // 16, seed=args.seed)
     record = finetune(args.folder, model, out, plan, override(start, changes), args.resume, device)
     tell(record, out)
 

@@ -5,12 +5,13 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 
+from .adapters import save_adapter
 from .checkpoint import (
     check_same_run,
     environment,
@@ -23,6 +24,7 @@ from .checkpoint import (
 )
 from .data import ImageSet
 from .frozen import balanced, best_head, digest_of, duration, frozen_features, seconds_each
+from .lora import add_lora, merge, strip
 from .optim import level_of
 from .parallel import processes
 from .photos import Part, read_parts, set_aside
@@ -34,8 +36,10 @@ from .vit import ViT
 
 # Low rates, lower with each layer further from the head, after a warm-up: what was learned is to be changed, not lost.
 TUNING = TrainConfig(batch_size=32, lr=3e-4, layer_decay=0.7, betas=(0.9, 0.999), warmup=0.1, schedule="cosine")
-WEIGHTS, RECORD, CHECKPOINT = "weights.safetensors", "record.json", "checkpoint.pt"
-WHAT = {"head": "the head alone", "last": "the head and the last {} of {} blocks", "all": "everything"}
+ADAPTING = replace(TUNING, lr=3e-3, layer_decay=1.0)  # a few numbers beside frozen ones have to move far
+WEIGHTS, RECORD, CHECKPOINT, ADAPTER = "weights.safetensors", "record.json", "checkpoint.pt", "adapter.safetensors"
+WHAT = {"head": "the head alone", "last": "the head and the last {} of {} blocks",
+        "lora": "the head and low-rank adapters", "all": "everything"}
 
 
 @dataclass(frozen=True)
@@ -44,15 +48,16 @@ class Plan:
 
     source: str = ""  # where the weights came from, and what they are like, for the record
     like: str = ""
-    train: str = "head"  # or "last" (blocks), "all"
+    train: str = "head"  # or "last" (blocks), "lora" (adapters), "all"
     blocks: int = 2  # how many, for "last"
     validation: float = 0.2  # share of the images to set aside, where the folder has no part for it
     balance: bool = False  # show the images of small classes as often as those of large ones
     split_seed: int = 0
+    rank: int = 8  # of the adapters, for "lora"
 
     def __post_init__(self) -> None:
         if self.train not in WHAT:
-            raise ValueError(f"what to train is head, last or all, got {self.train!r}")
+            raise ValueError(f"what to train is head, last, lora or all, got {self.train!r}")
         if self.blocks < 1:
             raise ValueError(f"the number of last blocks to train is 1 or more, got {self.blocks}")
 
@@ -91,9 +96,9 @@ def finetune(folder: str | Path, model: ViT, out: str | Path, plan: Plan = Plan(
              resume: bool = False, device: str | torch.device = "cpu") -> dict:
     """Fine-tune a model on a folder of images; writes weights, record and figures to `out`, returns the record.
 
-    The head is a linear probe on features that are computed once and kept. With "last" and "all", training goes on
-    from there, with a checkpoint after each epoch. Nothing is chosen on the validation images, so their score is
-    honest; a part test/ is scored once, at the end. Raises ValueError where images and plan do not make a training,
+    The head is a linear probe on features that are computed once and kept. Otherwise training goes on from there,
+    with a checkpoint after each epoch. Nothing is chosen on the validation images, so their score is honest; a part
+    test/ is scored once, at the end. Raises ValueError where images and plan do not make a training,
     or `out` holds another result.
     """
     out, start = Path(out), time.perf_counter()
@@ -128,6 +133,9 @@ def finetune(folder: str | Path, model: ViT, out: str | Path, plan: Plan = Plan(
     else:
         history = train_on(model, train.data, validation.data, plan, config, out, resume, device)
         seconds["training"] = round(sum(row["seconds"] for row in history), 1)
+        if plan.train == "lora":  # the small file alone, then one that every other command reads
+            save_adapter(model, out / ADAPTER, train.data.classes)
+            strip(merge(model))
         logits = {name: predict(model, part.data.images, config.batch_size).cpu() for name, part in parts.items()}
     record = {"asked": asked, "finished": True, "classes": list(train.data.classes),
               "training images": labels.bincount(minlength=K).tolist(), "decay of the head": decay,
@@ -153,6 +161,9 @@ def check_plan(plan: Plan, config: TrainConfig, model: ViT) -> None:
     if plan.train == "last" and plan.blocks > model.config.depth:
         raise ValueError(f"the model has {model.config.depth} blocks, so the last {plan.blocks} cannot be trained; "
                          "train fewer, or all")
+    if plan.train == "lora" and not 1 <= plan.rank <= model.config.dim:
+        raise ValueError(f"the rank of the adapters lies in 1…{model.config.dim}, the model's width, got {plan.rank}; "
+                         "4 to 16 is usual")
     if config.optimizer != "adamw" and plan.train != "head":
         raise ValueError(f"fine-tuning lowers AdamW's rates from layer to layer; optimizer={config.optimizer!r} would "
                          "leave the blocks' at one rate")
@@ -160,7 +171,8 @@ def check_plan(plan: Plan, config: TrainConfig, model: ViT) -> None:
 
 def check_result(out: Path, resume: bool, asked: dict | None = None) -> None:
     """Raise ValueError where `out` holds results already, unless they are to go on and are of what is `asked` now."""
-    there = [name for name in (RECORD, WEIGHTS, CHECKPOINT, "confusion.png", "mistakes.png") if (out / name).exists()]
+    names = (RECORD, WEIGHTS, CHECKPOINT, ADAPTER, "confusion.png", "mistakes.png")
+    there = [name for name in names if (out / name).exists()]
     if there and not resume:
         raise ValueError(f"{out} holds {there[0]} already, of a run that is done or was stopped; add --resume to go on "
                          "with it, or choose another --out")
@@ -184,7 +196,7 @@ def check_apart(folder: Path, out: Path) -> None:
 
 def train_on(model: ViT, train: ImageSet, validation: ImageSet, plan: Plan, config: TrainConfig, out: Path,
              resume: bool, device: str | torch.device) -> list[dict]:
-    """Train the last blocks, or all, from the probe's head on; returns the history.
+    """Train the last blocks, adapters, or all, from the probe's head on; returns the history.
 
     No epoch is chosen: the last one counts, when the rate has fallen to nothing.
     """
@@ -199,8 +211,11 @@ def train_on(model: ViT, train: ImageSet, validation: ImageSet, plan: Plan, conf
 
 
 def choose_trained(model: ViT, plan: Plan) -> None:
-    """Freeze what is not to learn. Adapters, too, would be put in here, and merged after `fit`."""
+    """Freeze what is not to learn; adapters are put in here, and merged after `fit`."""
     L = model.config.depth
+    if plan.train == "lora":
+        torch.manual_seed(plan.split_seed)  # A is drawn
+        add_lora(model, plan.rank)
     for name, parameter in model.named_parameters():
         if plan.train == "last" and level_of(name, L) <= L - plan.blocks:
             parameter.requires_grad_(False)
