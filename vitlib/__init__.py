@@ -18,6 +18,7 @@ Parts
 Model
     encoder     MLP, DropPath and the encoder block
     vit         the Vision Transformer and its configuration
+    mae         patches hidden at random, and a decoder that fills them in
 Training
     muon        momentum whose every step is made nearly orthogonal
     optim       optimisers, which parameters decay, the learning rate over time
@@ -27,6 +28,7 @@ Training
     checkpoint  files to resume from, weights to share, records of runs; the zoo
     train       the loop
     recipes     named models and trainings
+    pretrain    training without labels, and what frozen features tell
 Looking inside
     maps        attention maps, drawn and summed up
     explain     other answers to "what mattered?", which ask the model itself
