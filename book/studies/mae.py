@@ -38,18 +38,18 @@ from vitlib.train import TrainConfig, evaluate, fit
 from vitlib.vit import ViT, ViTConfig
 
 VIT = ViTConfig(dim=64, depth=4, heads=4, pool="mean", positions="sincos")
-PRETRAINING = TrainConfig(epochs=10, batch_size=128, optimizer="muon", muon_lr=0.01, lr=3e-3, crop=4)
-# With as many passes as fit into about the same time; the best probe on the validation images is chosen.
-SETTINGS = {"75 % hidden": (MAEConfig(), 4), "50 % hidden": (MAEConfig(mask=0.5), 3),
-            "90 % hidden": (MAEConfig(mask=0.9), 5), "plain pixels": (MAEConfig(normalised=False), 4),
-            "two blocks": (MAEConfig(depth=2), 3)}
+PRETRAINING = TrainConfig(epochs=8, batch_size=128, optimizer="muon", muon_lr=0.01, lr=3e-3, crop=4)
+# Tried on 15,000 images, with as many passes as fit into about the same time; the best probe on the validation images
+# is chosen.
+SETTINGS = {"75 % hidden": (MAEConfig(), 6), "50 % hidden": (MAEConfig(mask=0.5), 4),
+            "90 % hidden": (MAEConfig(mask=0.9), 8), "plain pixels": (MAEConfig(normalised=False), 6),
+            "two blocks": (MAEConfig(depth=2), 5)}
 # Half of the patches a step makes passes cheaper, and is a strong augmentation; both ways of starting get it.
 TUNING = TrainConfig(batch_size=64, optimizer="muon", lr=1e-3, crop=4, calm=0.2)
 SHARES = {"1 %": 0.01, "10 %": 0.1, "100 %": 1.0}
 PASSES = {"10 %": 20, "100 %": 6}  # over the labelled images; for 1 % the validation images choose
-GRID = [("pre-trained", 30, 0.003), ("pre-trained", 30, 0.01), ("pre-trained", 100, 0.003), ("pre-trained", 100, 0.01),
-        ("from scratch", 100, 0.01), ("from scratch", 100, 0.02), ("from scratch", 300, 0.01),
-        ("from scratch", 300, 0.02)]  # start, passes, Muon's rate
+GRID = [("pre-trained", 30, 0.01), ("pre-trained", 30, 0.02), ("pre-trained", 100, 0.01), ("from scratch", 100, 0.01),
+        ("from scratch", 100, 0.02), ("from scratch", 300, 0.01)]  # start, passes, Muon's rate
 WAYS = ("pre-trained", "from scratch", "own best", "equal compute")
 PENALTIES = (1e-1, 1e-2, 1e-3)
 INTERVAL = "95 % t interval of the differences paired by seed, in points of test accuracy"
@@ -100,8 +100,9 @@ class Study:
                  for way, passes, rate in GRID}
         jobs |= {f"pre-training, seed {seed}": partial(self.pretraining, seed) for seed in SEEDS}
         jobs |= {f"probes, seed {seed}": partial(self.probes, seed) for seed in SEEDS}
-        plan = [("1 %", WAYS, SEEDS), ("10 %", WAYS[:2], SEEDS), ("100 %", WAYS[:2], SEEDS[:1]),
-                ("10 %", WAYS[3:], SEEDS), ("100 %", WAYS[3:], SEEDS[:1]), ("100 %", WAYS[:2] + WAYS[3:], SEEDS[1:])]
+        first, last = WAYS[:2], WAYS[3:]  # 10 and 100 % have no passes of their own
+        plan = [("1 %", first, SEEDS), ("1 %", last, SEEDS), ("10 %", first, SEEDS), ("1 %", ("own best",), SEEDS),
+                ("10 %", last, SEEDS), ("100 %", first + last, SEEDS[:1]), ("100 %", first + last, SEEDS[1:])]
         for share, ways, seeds in plan:
             jobs |= {f"{way}, {share}, seed {seed}": partial(self.finetuning, way, share, seed)
                      for seed in seeds for way in ways}
@@ -120,14 +121,13 @@ class Study:
         return 2 if self.dry else count
 
     def setting(self, name: str) -> dict:
-        """A short pre-training, judged by what frozen features and a tuning with 1 % tell on the validation images."""
+        """A short pre-training, judged by what its frozen features tell of the validation images."""
         config, passes = SETTINGS[name]
         model, config = MaskedAutoencoder(new_vit(0), config), replace(PRETRAINING, epochs=self.passes(passes))
-        history, seconds = timed(lambda: pretrain(model, data(self.dry)[0], config))
-        tuned = self.tune(model.encoder, "1 %", 0, self.passes(30), 0.01)[0]
-        return {"loss": [round(row["loss"], 4) for row in history], "seconds": seconds,
-                "probe": self.probe(model.encoder, "10 %", 0)["validation"],
-                "tuned with 1 %": evaluate(tuned, data(self.dry)[1])["accuracy"]}
+        train = data(self.dry)[0]
+        history, seconds = timed(lambda: pretrain(model, train.subset(torch.arange(0, len(train), 3)), config))
+        return {"passes": passes, "loss": [round(row["loss"], 4) for row in history], "seconds": seconds,
+                "probe": self.probe(model.encoder, "10 %", 0)["validation"]}
 
     def pretraining(self, seed: int) -> dict:
         config, model = PRETRAINING, MaskedAutoencoder(new_vit(seed), self.chosen())
