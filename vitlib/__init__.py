@@ -34,6 +34,7 @@ Looking inside
     explain     other answers to "what mattered?", which ask the model itself
     scores      how good such an answer is
     clinic      faults of public tutorials, to be planted one at a time
+    mae_clinic  the same for masked autoencoders
     arrays      what figures are drawn from, as arrays
     plots       the book's figures
 From a terminal
