@@ -76,7 +76,8 @@ def main() -> None:
     keep_memory()
     begun = {"about": "python book/studies mae_faults", **environment(), "model": asdict(VIT),
              "autoencoder": asdict(MAE), "pre-training": asdict(TRAINING) | {"seed": "one for each run"},
-             "training images": 4000, "test images": 4000, "seeds": list(SEEDS), "interval": INTERVAL, "seconds": 0.0, "runs": {}}
+             "training images": 4000, "test images": 4000, "seeds": list(SEEDS), "interval": INTERVAL, "seconds": 0.0,
+             "runs": {}}
     record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else begun
     for name in ("commit", "torch"):
         if (old := record[name]) != begun[name]:
