@@ -132,3 +132,16 @@ def test_a_loss_that_is_no_number_stops_with_advice(value):
     finite_or_stop(torch.tensor(3.0), 1)
     with pytest.raises(FloatingPointError, match=f"weights became {value} near step 7.*checkpoint is kept.*Lower"):
         finite_or_stop(torch.tensor(value), 7)
+
+
+def test_layer_decay_gives_each_layer_a_rate_of_its_own():
+    model = ViT(replace(TINY, depth=2))
+    (adamw,) = make_optimizers(model, "adamw", 0.1, 0.05, (0.9, 0.98), 0.02, 0.25, layer_decay=0.5)
+    names = {id(p): name for name, p in model.named_parameters()}
+    rates = {names[id(p)]: group["lr"] for group in adamw.param_groups for p in group["params"]}
+    assert set(rates) == set(names.values())
+    expected = {"head.bias": 0.1, "norm.weight": 0.1, "blocks.1.attn.qkv.weight": 0.05, "blocks.0.mlp.fc2.bias": 0.025,
+                "patch_embed.proj.weight": 0.0125, "cls_token": 0.0125, "pos_embed": 0.0125}
+    assert {name: rates[name] for name in expected} == pytest.approx(expected)
+    decays = {names[id(p)]: group["weight_decay"] for group in adamw.param_groups for p in group["params"]}
+    assert decays["head.weight"] == 0.05 and decays["head.bias"] == decays["pos_embed"] == 0

@@ -68,6 +68,7 @@ def test_the_same_seed_repeats_every_bit_and_another_does_not():
 MUON, MIXED = {"optimizer": "muon"}, {"augment": 1.0, "mixup": 1.0}
 CHANGES = {  # field: (another value, what else must be on for it to matter)
     "epochs": (3, {}), "batch_size": (12, {}), "optimizer": ("muon", {}), "lr": (1e-3, {}), "weight_decay": (0.5, {}),
+    "layer_decay": (0.5, {}),
     "betas": ((0.5, 0.9), {}), "muon_lr": (0.2, MUON), "muon_decay": (0.9, MUON), "warmup": (0.5, {}),
     "schedule": ("cosine", {}), "drops": ((0.5,), {"schedule": "steps"}),
     "drop_factor": (0.5, {"schedule": "steps", "drops": (0.5,)}), "clip": (0.01, {}), "label_smoothing": (0.2, {}),

@@ -6,6 +6,7 @@ import pytest
 import torch
 from common import TINY, randomise
 
+from vitlib.encoder import EncoderBlock
 from vitlib.patches import patchify, unpatchify
 from vitlib.positions import interpolate_positions, sincos_2d
 from vitlib.vit import PatchDrop, ViT, ViTConfig, evaluating
@@ -110,6 +111,32 @@ def test_patch_drop_keeps_the_class_token_and_a_share_drawn_for_each_image():
     assert torch.equal(PatchDrop(0.5, prefix=1).eval()(x), x)
 
 
+def test_no_classes_gives_what_the_head_would_read():
+    for pool in ("cls", "mean", "distilled"):
+        whole = randomise(ViT(replace(TINY, pool=pool)), 0.3).eval()
+        body = ViT(replace(TINY, pool=pool, classes=0)).eval()
+        body.load_state_dict({n: v for n, v in whole.state_dict().items() if not n.startswith("head")})
+        x = images(2)
+        features = body(x)
+        assert features.shape == (2, TINY.dim)
+        if pool != "distilled":
+            torch.testing.assert_close(whole.head(features), whole(x))
+
+
+def test_a_distilled_model_answers_with_the_mean_of_two_heads():
+    model = randomise(ViT(replace(TINY, pool="distilled")), 0.3).eval()
+    x = images(2)
+    tokens = model.features(x)
+    assert model.prefix == 2 and tokens.shape == (2, 6, TINY.dim)
+    torch.testing.assert_close(model(x), (model.head(tokens[:, 0]) + model.head_dist(tokens[:, 1])) / 2)
+
+
+def test_layer_scale_at_its_start_keeps_a_fresh_block_near_the_identity():
+    x = torch.randn(2, 5, 16)
+    plain, scaled = EncoderBlock(16, 2, 32).eval(), EncoderBlock(16, 2, 32, layer_scale=1e-5).eval()
+    assert (scaled(x) - x).abs().max() < 1e-4 < 1e-2 < (plain(x) - x).abs().max()
+
+
 def test_drop_path_grows_with_depth():
     model = ViT(replace(TINY, depth=3, drop_path=0.4))
     assert [block.drop_path.rate for block in model.blocks] == pytest.approx([0, 0.2, 0.4])
@@ -117,7 +144,9 @@ def test_drop_path_grows_with_depth():
 
 CHANGES = {"image_size": 16, "patch_size": 2, "stem": "conv", "channels": 1, "classes": 4, "dim": 8, "depth": 3,
            "heads": 4, "mlp_ratio": 2.0, "pool": "mean", "positions": "none", "qkv_bias": False, "dropout": 0.2,
-           "drop_path": 0.5, "patch_drop": 0.5, "registers": 2}
+           "drop_path": 0.5, "patch_drop": 0.5, "registers": 2, "layer_scale": 0.1, "norm_eps": 1.0,
+           "fc_norm": True, "keep_cls": True, "prefix_positions": False}
+ONLY_WITH = {"fc_norm": {"pool": "mean"}, "keep_cls": {"pool": "mean"}}  # refused elsewhere
 
 
 def outcome(config):
@@ -128,7 +157,8 @@ def outcome(config):
 
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(ViTConfig)])
 def test_every_field_of_the_configuration_changes_the_model(field):
-    (count, logits), (count2, logits2) = outcome(TINY), outcome(replace(TINY, **{field: CHANGES[field]}))
+    base = replace(TINY, **ONLY_WITH.get(field, {}))
+    (count, logits), (count2, logits2) = outcome(base), outcome(replace(base, **{field: CHANGES[field]}))
     assert count != count2 or (logits - logits2).abs().max() > 1e-3
 
 
@@ -138,9 +168,10 @@ def test_a_configuration_is_frozen():
 
 
 @pytest.mark.parametrize(("field", "value"), [
-    ("pool", "max"), ("positions", "rope"), ("depth", 0), ("dim", -1), ("classes", 0), ("channels", 0),
+    ("pool", "max"), ("positions", "rope"), ("depth", 0), ("dim", -1), ("classes", -1), ("channels", 0),
     ("image_size", 0), ("patch_size", 0), ("heads", 0), ("mlp_ratio", 0.0), ("dropout", 1.0), ("drop_path", -0.1),
-    ("patch_drop", 1.5), ("registers", -1)])
+    ("patch_drop", 1.5), ("registers", -1), ("layer_scale", -0.1), ("norm_eps", 0.0), ("fc_norm", True),
+    ("keep_cls", True)])
 def test_a_value_that_no_model_can_have_is_named(field, value):
     with pytest.raises(ValueError, match=f"{field}.*{value}"):
         ViT(replace(TINY, **{field: value}))

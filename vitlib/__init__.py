@@ -16,7 +16,8 @@ Parts
     resnet      a residual block of convolutions, and the network to compare with
     stems       convolutions in front of the encoder, in place of one cut
 Model
-    encoder     MLP, DropPath and the encoder block
+    encoder     MLP, DropPath, LayerScale and the encoder block
+    inputs      images and weights that a ViT cannot read
     vit         the Vision Transformer and its configuration
     mae         patches hidden at random, and a decoder that fills them in
 Training
@@ -37,6 +38,11 @@ Looking inside
     mae_clinic  the same for masked autoencoders
     arrays      what figures are drawn from, as arrays
     plots       the book's figures
+Use
+    hub         where published weights lie: a file, a folder, a hub
+    families    what other libraries call the parts of a ViT
+    published   published weights in our ViT
+    transfer    what a trained model is worth on other images
 From a terminal
     cli         `python -m vitlib COMMAND`
 For all of them

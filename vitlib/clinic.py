@@ -150,7 +150,7 @@ def coupled_decay(model: ViT, decay: float = 0.03) -> None:
 
 def mean_pool(model: ViT) -> None:
     """Read the mean of the patches; no class token. Built in chapter 14."""
-    model.cls_token, model.prefix = None, 0
+    model.cls_token, model.prefix, model.config = None, 0, replace(model.config, pool="mean")
     model.pos_embed = nn.Parameter(model.pos_embed.detach()[:, 1:].clone())
 
 

@@ -44,27 +44,44 @@ class DropPath(nn.Module):
         return x * keep / (1 - self.rate)
 
 
+class LayerScale(nn.Module):
+    """A gain for each column of a residual branch, learned from a small start: (B, N, D) -> (B, N, D).
+
+    Source: Touvron et al. 2021, "Going deeper with Image Transformers", equation 4. Built in chapter 6.
+    """
+
+    def __init__(self, dim: int, start: float):
+        super().__init__()
+        self.gamma = nn.Parameter(torch.full((dim,), start))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gamma
+
+
 class EncoderBlock(nn.Module):
     """Pre-norm transformer block: x + Attention(Norm(x)), then x + MLP(Norm(x)): (B, N, D) -> (B, N, D).
 
     With `need_weights=True` also returns the attention weights (B, h, N, N). With `queries=n` only the first n
     tokens go on, (B, n, D), having read all N: enough for a last block of which only the class token is used.
+    `layer_scale` is where the gains of LayerScale start; at 0 there are none.
     Source: Dosovitskiy et al. 2021, equations 2 and 3. Built in chapter 6.
     """
 
-    def __init__(self, dim: int, heads: int, hidden: int, qkv_bias: bool = True,
-                 dropout: float = 0.0, drop_path: float = 0.0):
+    def __init__(self, dim: int, heads: int, hidden: int, qkv_bias: bool = True, dropout: float = 0.0,
+                 drop_path: float = 0.0, layer_scale: float = 0.0, eps: float = 1e-6):
         super().__init__()
-        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.norm1 = nn.LayerNorm(dim, eps)
         self.attn = MultiHeadAttention(dim, heads, qkv_bias, dropout)
-        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
+        self.ls1 = LayerScale(dim, layer_scale) if layer_scale else nn.Identity()
+        self.norm2 = nn.LayerNorm(dim, eps)
         self.mlp = MLP(dim, hidden, dropout)
+        self.ls2 = LayerScale(dim, layer_scale) if layer_scale else nn.Identity()
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor, need_weights: bool = False,
                 queries: int | None = None) -> Tensor | tuple[Tensor, Tensor]:
         y = self.attn(self.norm1(x), need_weights, queries)
         y, weights = y if need_weights else (y, None)
-        x = x[:, :queries] + self.drop_path(y)
-        x = x + self.drop_path(self.mlp(self.norm2(x)))
+        x = x[:, :queries] + self.drop_path(self.ls1(y))
+        x = x + self.drop_path(self.ls2(self.mlp(self.norm2(x))))
         return (x, weights) if need_weights else x

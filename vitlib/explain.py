@@ -171,7 +171,7 @@ def differentiable(model: ViT) -> Iterator[None]:
 
 def check_class_token(model: ViT) -> None:
     """Raise ValueError for a model whose answer is not read from a class token."""
-    if model.cls_token is None:
+    if model.config.pool == "mean":
         raise ValueError("pictures draws what the class token reads, and this model has none, as with pool='mean'; "
                          "input_gradient, occlusion and token_dropping do without")
 

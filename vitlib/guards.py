@@ -26,6 +26,8 @@ def check_settings(config) -> None:
     for name in ("clip", "mixup", "cutmix", "crop", "weight_decay", "muon_lr", "muon_decay"):
         if getattr(config, name) < 0:
             raise ValueError(f"{name} must not be negative, got {getattr(config, name)}; 0 switches it off")
+    if not 0 < config.layer_decay <= 1:
+        raise ValueError(f"layer_decay is a factor above 0, up to 1, got {config.layer_decay}; 1 is one rate for all")
     if not 0 <= config.ema < 1:
         raise ValueError(f"ema must lie in 0…1, below 1, got {config.ema}; at 1 the mean would never move")
     if len(config.betas) != 2 or not all(0 <= beta < 1 for beta in config.betas):

@@ -38,7 +38,7 @@ def decays(name: str, parameter: Tensor) -> bool:
 
     Built in chapter 8.
     """
-    return parameter.ndim >= 2 and not name.endswith(("pos_embed", "cls_token", "reg_token"))
+    return parameter.ndim >= 2 and not name.endswith(("pos_embed", "cls_token", "dist_token", "reg_token"))
 
 
 def parameter_groups(named: Iterator[tuple[str, nn.Parameter]], weight_decay: float) -> list[dict]:
@@ -48,11 +48,35 @@ def parameter_groups(named: Iterator[tuple[str, nn.Parameter]], weight_decay: fl
             {"params": [p for n, p in named if not decays(n, p)], "weight_decay": 0.0}]
 
 
+def layer_groups(named: Iterator[tuple[str, nn.Parameter]], weight_decay: float, lr: float,
+                 factor: float) -> list[dict]:
+    """Groups whose rate falls by `factor` for each layer further from the head: what is general moves least.
+
+    The head and the last norm learn at `lr`, the last block at lr · factor, and so on down to the patch embedding and
+    the positions. Source: Clark et al. 2020 (ELECTRA), Bao et al. 2022 (BEiT). Built in chapter 15.
+    """
+    named = list(named)
+    depth = 1 + max((int(n.split(".")[1]) for n, _ in named if n.startswith("blocks.")), default=-1)  # L
+    groups = []
+    for level in range(depth + 2):  # 0: what stands before the blocks; L + 1: what follows them
+        own = [(n, p) for n, p in named if level_of(n, depth) == level]
+        groups += [group | {"lr": lr * factor ** (depth + 1 - level)} for group in parameter_groups(own, weight_decay)]
+    return [group for group in groups if group["params"]]
+
+
+def level_of(name: str, depth: int) -> int:
+    """How many blocks, and one for what stands before them, lie below a parameter. Built in chapter 15."""
+    if name.startswith("blocks."):
+        return 1 + int(name.split(".")[1])
+    return depth + 1 if name.startswith(("norm", "fc_norm", "head")) else 0
+
+
 def make_optimizers(model: nn.Module, kind: str, lr: float, weight_decay: float, betas: tuple[float, float],
-                    muon_lr: float, muon_decay: float) -> list[Optimizer]:
+                    muon_lr: float, muon_decay: float, layer_decay: float = 1.0) -> list[Optimizer]:
     """"adamw" for everything; or "muon" for the matrices inside the blocks and AdamW for the rest.
 
-    With "muon+stem", Muon takes the convolutions before the blocks too. Frozen parameters are left out.
+    With "muon+stem", Muon takes the convolutions before the blocks too. Frozen parameters are left out. With
+    `layer_decay` below 1, AdamW's rates fall from layer to layer (`layer_groups`).
     Raises ValueError for another kind. Source: Loshchilov and Hutter 2019 (AdamW), Jordan et al. 2024 (Muon).
     """
     if kind not in ("adamw", "muon", "muon+stem"):
@@ -61,7 +85,10 @@ def make_optimizers(model: nn.Module, kind: str, lr: float, weight_decay: float,
     takes = {"adamw": (), "muon": (2,), "muon+stem": (2, 4)}[kind]  # axes: matrices have 2, convolutions 4
     hidden = [(n, p) for n, p in named if p.ndim in takes and ("blocks." in n or p.ndim == 4)]
     rest = [(n, p) for n, p in named if all(p is not q for _, q in hidden)]
-    optimizers = [AdamW(parameter_groups(rest, weight_decay), lr=lr, betas=betas, fused=True)]
+    groups = parameter_groups(rest, weight_decay)
+    if layer_decay < 1:
+        groups = layer_groups(rest, weight_decay, lr, layer_decay)
+    optimizers = [AdamW(groups, lr=lr, betas=betas, fused=True)]
     if hidden:
         optimizers.append(Muon([p for _, p in hidden], muon_lr, muon_decay))
     return optimizers

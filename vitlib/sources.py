@@ -5,7 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torchvision.datasets import CIFAR10
+from torch.nn import functional as F
+from torchvision.datasets import CIFAR10, FashionMNIST
 
 from .data import ImageSet
 from .decoding import LOSSLESS, SUFFIXES, printable
@@ -15,7 +16,8 @@ from .shapes import shapes
 
 
 def load_data(source: str, image_size: int) -> tuple[ImageSet, ImageSet]:
-    """Training and test images of "shapes", "shapes-scattered", "cifar10", or a folder with train/ and test/.
+    """Training and test images of "shapes", "shapes-scattered", "cifar10", "fashion-mnist", or a folder with train/ and
+    test/.
 
     Where a folder has no test/, its val/, valid/ or validation/ is read in its place, and a line says so.
     Raises FileNotFoundError, naming what is there, where a part is missing.
@@ -25,6 +27,8 @@ def load_data(source: str, image_size: int) -> tuple[ImageSet, ImageSet]:
         return shapes(10_000, seed=1, **options), shapes(2_000, seed=2, **options)
     if source == "cifar10":
         return load_cifar10(download=True)
+    if source == "fashion-mnist":
+        return load_fashion_mnist(download=True)
     train, test = train_and_test(Path(os.path.expanduser(source)))
     return load_folder(train, image_size), load_folder(test, image_size)
 
@@ -49,7 +53,7 @@ def what_lies_in(folder: Path) -> str:
     if folder.is_file():
         return f"{printable(folder)} is a file, not a folder"
     if not folder.is_dir():
-        return f"{printable(folder)} is not there, nor is it one of shapes, shapes-scattered, cifar10"
+        return f"{printable(folder)} is not there, nor is it one of shapes, shapes-scattered, cifar10, fashion-mnist"
     names = sorted(name for name in os.listdir(folder) if os.path.isdir(folder / name) and not name.startswith("."))
     return f"{printable(folder)} holds " + (f"the folders {listed(names, ', ')}" if names else "no folders")
 
@@ -78,3 +82,21 @@ def load_cifar10(root: str | Path | None = None, download: bool = False) -> tupl
             "cifar10/test/<class>/") from error
     return tuple(ImageSet(torch.from_numpy(p.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(p.targets),
                           tuple(p.classes), name="CIFAR-10") for p in parts)
+
+
+def load_fashion_mnist(root: str | Path | None = None, download: bool = False) -> tuple[ImageSet, ImageSet]:
+    """Fashion-MNIST, 60,000 training and 10,000 test images of clothes, from `root` (default: `data_home()`).
+
+    The grey images of 28×28 pixels get a black rim, to 32×32, and three equal channels, as what was trained on
+    colours expects. Raises FileNotFoundError, naming the ways to get the data, when there is none.
+    Source: Xiao et al. 2017.
+    """
+    root = Path(os.path.expanduser(root)) if root else data_home()
+    try:
+        parts = [FashionMNIST(root, train=train, download=download) for train in (True, False)]
+    except (RuntimeError, OSError) as error:
+        raise FileNotFoundError(
+            f"Fashion-MNIST is not in {root} ({str(error).splitlines()[0]}); with a network, call "
+            "load_fashion_mnist(download=True), or unpack its four files into FashionMNIST/raw/ there") from error
+    return tuple(ImageSet(F.pad(p.data, (2, 2, 2, 2))[:, None].repeat(1, 3, 1, 1), p.targets, tuple(p.classes),
+                          name="Fashion-MNIST") for p in parts)

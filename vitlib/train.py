@@ -33,6 +33,7 @@ class TrainConfig:
     optimizer: str = "adamw"  # or "muon" for the blocks' matrices, "muon+stem" for the stem too
     lr: float = 2e-3
     weight_decay: float = 0.05
+    layer_decay: float = 1.0  # AdamW's rate falls by this factor with each layer further from the head
     betas: tuple[float, float] = (0.9, 0.98)
     muon_lr: float = 0.02
     muon_decay: float = 0.01
@@ -176,7 +177,7 @@ def fit(model: nn.Module, train: ImageSet, config: TrainConfig, validation: Imag
     model = unwrapped(runner)
     check_run(model, train, validation, config)
     optimizers = make_optimizers(model, config.optimizer, config.lr, config.weight_decay, config.betas,
-                                 config.muon_lr, config.muon_decay)
+                                 config.muon_lr, config.muon_decay, config.layer_decay)
     follow = get_ema_multi_avg_fn(config.ema)
     average = AveragedModel(model, multi_avg_fn=follow, use_buffers=True) if config.ema else None
     g = torch.Generator(device).manual_seed(config.seed)

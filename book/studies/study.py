@@ -44,6 +44,30 @@ def train_and_score(model: nn.Module, train: ImageSet, validation: ImageSet, con
     return accuracy | {"seconds": round(sum(epoch["seconds"] for epoch in history), 1)}
 
 
+class Kept:
+    """Results kept in a file as they come, so that the same command goes on: `kept(title, function, *arguments)`.
+
+    A record comes from one commit and one torch: raises ValueError when the file was begun with another.
+    """
+
+    def __init__(self, path: Path, about: dict):
+        begun = {**environment(), **about}
+        self.path = path
+        self.record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else begun | {"runs": {}}
+        for key in ("commit", "torch"):
+            if (old := self.record[key]) != begun[key]:
+                raise ValueError(f"{path} was begun with {key} {old}, this is {begun[key]}; go back to that to go on, "
+                                 "or delete the file to start again")
+
+    def __call__(self, title: str, function: Callable[..., dict], *arguments) -> dict:
+        """What the function gives, now or when it was called under this title before."""
+        if title not in (runs := self.record["runs"]):
+            runs[title] = function(*arguments)
+            save_record(self.path, self.record)
+            print(title, runs[title], flush=True)
+        return runs[title]
+
+
 def collect(name: str, run: Callable[..., dict], jobs: dict[str, tuple], about: dict,
             summarise: Callable[[dict], dict]) -> None:
     """Run `run(*job, dry)` for every job that is not done, and write the record when all are.
