@@ -14,8 +14,9 @@ from vitlib import pretrain as module
 from vitlib.checkpoint import load_checkpoint
 from vitlib.data import ImageSet, normalise
 from vitlib.mae import MAEConfig, MaskedAutoencoder, patch_targets, rebuild, split_patches, take
+from vitlib.mae_clinic import FAULTS, infect
 from vitlib.patches import patchify
-from vitlib.pretrain import layer_features, linear_probe, pretrain
+from vitlib.pretrain import layer_features, pretrain
 from vitlib.vit import ViT, ViTConfig
 
 SMALL = MAEConfig(dim=8, heads=2)
@@ -253,21 +254,6 @@ def test_layer_features_are_the_mean_patch_after_each_block():
     torch.testing.assert_close(features[1], model.blocks[1](x)[:, 2:].mean(dim=1).detach())
 
 
-def test_a_probe_finds_the_best_linear_layer():
-    g = torch.Generator().manual_seed(0)
-    features = torch.randn(200, 5, generator=g) * torch.tensor([1.0, 10, 100, 0.1, 0]) + 50  # one is constant
-    labels = (features[:, 2] > 60).long() + (features[:, 0] > 50.5).long()
-    layer = linear_probe(features, labels, 3, penalty=1e-2)
-    scaled = (features - features.mean(0)) / features.std(0).clamp(min=1e-6)
-    weight = (layer.weight * features.std(0).clamp(min=1e-6)).detach().requires_grad_()
-    bias = (layer.bias + layer.weight @ features.mean(0)).detach().requires_grad_()
-    loss = F.cross_entropy(scaled @ weight.T + bias, labels) + 0.005 * weight.square().sum()
-    loss.backward()
-    assert weight.grad.abs().max() < 1e-3 and bias.grad.abs().max() < 1e-3  # where the loss is flat, it is least
-    assert (layer(features).argmax(1) == labels).float().mean() > 0.75
-    assert torch.equal(layer.weight, linear_probe(features, labels, 3, penalty=1e-2).weight)
-
-
 @pytest.mark.parametrize(("changes", "message"), [
     ({"mask": 0.0}, "above 0 and below 1, got 0.0; 0.75 is"), ({"mask": 1.0}, "above 0 and below 1, got 1.0"),
     ({"mask": "0.75"}, "mask must be a finite number, got '0.75'"),
@@ -330,14 +316,30 @@ def test_other_runs_that_cannot_be_are_refused(monkeypatch):
         pretrain(tiny(), pictures(), TRAINING)
 
 
-@pytest.mark.parametrize(("features", "labels", "message"), [
-    (torch.zeros(2, 4, 3), torch.zeros(4).long(), "of layer_features choose one layer"),
-    (torch.zeros(4, 3), torch.zeros(5).long(), r"\(4, 3\) and \(5,\)"),
-    (torch.full((4, 3), torch.nan), torch.zeros(4).long(), "finite features"),
-    (torch.zeros(4, 3), torch.arange(4), "labels run from 0 to 3, but 3 classes"),
-])
-def test_a_probe_refuses_what_does_not_fit(features, labels, message):
-    with pytest.raises(ValueError, match=message):
-        linear_probe(features, labels, 3)
-    with pytest.raises(ValueError, match="penalty must not be negative"):
-        linear_probe(torch.zeros(4, 3), torch.zeros(4).long(), 3, penalty=-1.0)
+def test_each_fault_changes_what_it_says_and_nothing_else():
+    images, noise = batch()
+    healthy = autoencoder().eval()
+    loss, predicted = healthy(images, noise), healthy.predict(images, noise)[0]
+    sick = {}
+    for name in FAULTS:
+        sick[name] = MaskedAutoencoder(ViT(VIT), SMALL).eval()
+        sick[name].load_state_dict(healthy.state_dict())
+        assert infect(sick[name], name) is sick[name] and sick[name].state_dict().keys() == healthy.state_dict().keys()
+    one, late, lost, raw = sick.values()
+    torch.testing.assert_close(one(images, noise), healthy(images, noise[:1].expand(3, -1)))
+    assert (one(images, noise) - loss).abs() > 1e-4
+    kept = split_patches(noise, 0.75)[0]
+    first = torch.arange(4).expand(3, -1)
+    plain, codes = healthy.encoder.embed(images)[:, 1:], healthy.encoder.pos_embed[:, 1:]
+    expected = take(plain - codes, kept) + codes[:, :4]
+    seen = []
+    late.encoder.blocks[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    late.predict(images, noise)
+    torch.testing.assert_close(seen[0][:, 1:], expected)
+    torch.testing.assert_close(late.encode(images, first), healthy.encode(images, first))  # there, nothing is wrong
+    blind = lost.predict(images, noise)[0]
+    torch.testing.assert_close(blind, blind[:, :1].expand_as(blind), atol=1e-5, rtol=0)
+    torch.testing.assert_close(raw(images, noise), healthy(63.75 * images + 127.5, noise))
+    assert torch.equal(healthy.predict(images, noise)[0], predicted)  # the others share nothing with it
+    with pytest.raises(ValueError, match="there is no fault 'flu'; there are one mask"):
+        infect(healthy, "flu")

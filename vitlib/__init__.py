@@ -19,7 +19,6 @@ Model
     encoder     MLP, DropPath, LayerScale and the encoder block
     inputs      images and weights that a ViT cannot read
     vit         the Vision Transformer and its configuration
-    mae         patches hidden at random, and a decoder that fills them in
 Training
     muon        momentum whose every step is made nearly orthogonal
     optim       optimisers, which parameters decay, the learning rate over time
@@ -29,13 +28,11 @@ Training
     checkpoint  files to resume from, weights to share, records of runs; the zoo
     train       the loop
     recipes     named models and trainings
-    pretrain    training without labels, and what frozen features tell
 Looking inside
     maps        attention maps, drawn and summed up
     explain     other answers to "what mattered?", which ask the model itself
     scores      how good such an answer is
     clinic      faults of public tutorials, to be planted one at a time
-    mae_clinic  the same for masked autoencoders
     arrays      what figures are drawn from, as arrays
     plots       the book's figures
 Use
@@ -43,6 +40,9 @@ Use
     families    what other libraries call the parts of a ViT
     published   published weights in our ViT
     transfer    what a trained model is worth on other images
+    mae         patches hidden at random, and a decoder that fills them in
+    mae_clinic  faults of masked autoencoders, to be planted one at a time
+    pretrain    training without labels, and the features of every block
 From a terminal
     cli         `python -m vitlib COMMAND`
 For all of them

@@ -7,10 +7,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .encoder import EncoderBlock
+from .inputs import check_images
 from .patches import patchify, unpatchify
 from .positions import sincos_2d
 from .settings import check_types
-from .vit import ViT, check_images, evaluating, init_weights
+from .vit import ViT, evaluating, init_weights
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def split_patches(noise: Tensor, mask: float) -> tuple[Tensor, Tensor]:
     """Which patches stay and which are hidden, drawn for each image: noise (B, N) -> (B, n), (B, N-n) indices.
 
     The patches with the smallest noise stay. Sorting hides the same number in every image, as a batch needs.
-    Raises ValueError where a share of `mask` would hide no patch, or all. Source: He et al. 2021. Built in chapter 16.
+    Raises ValueError where a share of `mask` would hide no patch, or all. Source: He et al. 2022. Built in chapter 16.
     """
     check_noise(noise, mask)
     order = noise.argsort(dim=1)  # (B, N)
@@ -50,7 +51,7 @@ def split_patches(noise: Tensor, mask: float) -> tuple[Tensor, Tensor]:
 def patch_targets(images: Tensor, patch_size: int, normalised: bool = True) -> Tensor:
     """What is to be rebuilt: the pixels of every patch, (B, C, H, W) -> (B, N, C·P·P).
 
-    Normalised, each patch has mean 0 and deviation 1: what is left is its structure. Source: He et al. 2021, section 3.
+    Normalised, each patch has mean 0 and deviation 1: what is left is its structure. Source: He et al. 2022, section 3.
     Built in chapter 16.
     """
     pixels = patchify(images, patch_size)
@@ -64,7 +65,7 @@ class Decoder(nn.Module):
     """From the tokens of the seen patches, the pixels of the hidden ones: (B, prefix+n, D) -> (B, N-n, C·P·P).
 
     A hidden patch enters as the same learned vector everywhere; its position alone says which one it is.
-    Source: He et al. 2021, section 3. Built in chapter 16.
+    Source: He et al. 2022, section 3. Built in chapter 16.
     """
 
     def __init__(self, vit: ViT, config: MAEConfig):
@@ -99,7 +100,7 @@ class MaskedAutoencoder(nn.Module):
     Normalised images (B, C, H, W) and noise (B, N) -> the loss: the mean squared error on the hidden patches alone.
     `encoder` is the ViT that was given: trained with the autoencoder, then used by itself.
     Raises ValueError for a ViT that cannot be trained so, and for images or noise that do not fit.
-    Source: He et al. 2021, "Masked autoencoders are scalable vision learners". Built in chapter 16.
+    Source: He et al. 2022, "Masked autoencoders are scalable vision learners". Built in chapter 16.
     """
 
     def __init__(self, encoder: ViT, config: MAEConfig):

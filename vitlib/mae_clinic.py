@@ -17,7 +17,7 @@ class LatePlaces(MaskedAutoencoder):
     """Positions added after masking: the n patches that stay get the first n codes. Built in chapter 16."""
 
     def encode(self, images: Tensor, kept: Tensor) -> Tensor:
-        codes = self.encoder.pos_embed[:, self.encoder.prefix:]  # (1, N, D)
+        codes = self.encoder.pos_embed[:, -self.encoder.patch_embed.num_patches:]  # (1, N, D)
         before, patches = self.encoder.embed(images).tensor_split([self.encoder.prefix], dim=1)
         late = take(patches - codes, kept) + codes[:, :kept.shape[1]]  # (B, n, D)
         return self.encoder.encode(torch.cat([before, late], dim=1))

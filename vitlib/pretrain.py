@@ -1,4 +1,4 @@
-"""Training without labels, and how much of a class a frozen model's features tell."""
+"""Training without labels, and the features of every block."""
 
 import time
 from collections.abc import Callable
@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from tqdm import tqdm
 
 from .checkpoint import describe, load_checkpoint, restore, save_checkpoint, snapshot
@@ -92,53 +91,17 @@ def layer_features(model: ViT, images: Tensor, batch_size: int = 500) -> Tensor:
     return torch.cat(parts, dim=1)
 
 
-def linear_probe(features: Tensor, labels: Tensor, classes: int, penalty: float = 1e-3) -> nn.Linear:
-    """The linear layer that tells the classes of frozen features (B, D) best: logistic regression.
-
-    It minimises the mean cross-entropy plus penalty/2 times the squared weights, on features brought to mean 0 and
-    deviation 1, which the layer that is returned does by itself. Nothing is drawn, so it is the same every time.
-    Raises ValueError for features and labels that do not fit. Built in chapter 16.
-    """
-    check_probe(features, labels, classes, penalty)
-    std, mean = torch.std_mean(features, dim=0)
-    std = std.clamp(min=1e-6)
-    x, layer = (features - mean) / std, nn.Linear(features.shape[1], classes)
-    nn.init.zeros_(layer.weight), nn.init.zeros_(layer.bias)
-    optimizer = torch.optim.LBFGS(layer.parameters(), max_iter=200, line_search_fn="strong_wolfe")
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        loss = F.cross_entropy(layer(x), labels) + penalty / 2 * layer.weight.square().sum()
-        loss.backward()
-        return loss
-
-    optimizer.step(closure)
-    with torch.no_grad():  # the layer reads features as they are
-        layer.weight /= std
-        layer.bias -= layer.weight @ mean
-    return layer
-
-
 def check_pretraining(config: TrainConfig, data: ImageSet, checkpoint: str | Path | None, resume: bool) -> None:
     """Raise ValueError for settings or images that pre-training cannot use."""
     for name in ("mixup", "cutmix", "label_smoothing", "ema", "compile"):
         if getattr(config, name):
             raise ValueError(f"{name}={getattr(config, name)} has no place in pre-training; leave it at 0")
+    if config.layer_decay != 1:
+        raise ValueError(f"layer_decay={config.layer_decay} is for fine-tuning; pre-training starts from nothing that "
+                         "could be destroyed: leave it at 1")
     if not len(data):
         raise ValueError("there are no images: the set is empty")
     if resume and checkpoint is None:
         raise ValueError("resume=True needs the path of the checkpoint to go on from: checkpoint=…")
     if processes() > 1:
         raise ValueError("pretrain runs in one process; start it without torchrun")
-
-
-def check_probe(features: Tensor, labels: Tensor, classes: int, penalty: float) -> None:
-    """Raise ValueError unless there are finite features (B, D) and a label for each."""
-    if features.ndim != 2 or labels.shape != features.shape[:1] or not len(features) or not features.isfinite().all():
-        raise ValueError("a probe reads finite features (B, D) and labels (B,), got "
-                         f"{tuple(features.shape)} and {tuple(labels.shape)}; of layer_features choose one layer")
-    if not 0 <= labels.min() <= labels.max() < classes:
-        raise ValueError(f"labels run from {labels.min()} to {labels.max()}, but {classes} classes have the labels "
-                         f"0 to {classes - 1}")
-    if penalty < 0:
-        raise ValueError(f"penalty must not be negative, got {penalty}")

@@ -32,9 +32,10 @@ from vitlib.checkpoint import ZOO, environment, load_checkpoint, save_checkpoint
 from vitlib.data import ImageSet, stratified_split
 from vitlib.devices import keep_memory
 from vitlib.mae import MAEConfig, MaskedAutoencoder
-from vitlib.pretrain import layer_features, linear_probe, pretrain
+from vitlib.pretrain import layer_features, pretrain
 from vitlib.sources import load_cifar10
 from vitlib.train import TrainConfig, evaluate, fit
+from vitlib.transfer import linear_probe
 from vitlib.vit import ViT, ViTConfig
 
 VIT = ViTConfig(dim=64, depth=4, heads=4, pool="mean", positions="sincos")

@@ -21,9 +21,10 @@ from vitlib.checkpoint import ZOO, environment, save_record
 from vitlib.devices import keep_memory
 from vitlib.mae import MAEConfig, MaskedAutoencoder
 from vitlib.mae_clinic import FAULTS, infect
-from vitlib.pretrain import layer_features, linear_probe, pretrain
+from vitlib.pretrain import layer_features, pretrain
 from vitlib.shapes import shapes
 from vitlib.train import TrainConfig
+from vitlib.transfer import linear_probe
 from vitlib.vit import ViT, ViTConfig
 
 VIT = ViTConfig(dim=48, depth=4, heads=4, pool="mean", positions="sincos")
