@@ -9,8 +9,10 @@ of passes are chosen on 5,000 validation images, by rules that stand here; the t
 run that is compared.
 
 Compute is counted in seconds of this process's processor time, on one thread. "Equal compute" gives the rival that
-starts from scratch as many passes as the pre-trained run of the same seed had time for, pre-training included. "Own
-best" gives it as many as did best on the validation images.
+starts from scratch as many passes as the pre-trained run of the same seed had time for, pre-training included. With 1 %
+of the labels there is a rival between the two as well; which of them is the best one, the validation images say.
+
+A run names the commit that made it. A later commit may change which runs there are and in what order, and nothing else.
 """
 
 import argparse
@@ -21,6 +23,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import cache, partial
 from pathlib import Path
+from statistics import mean
 
 import torch
 from clinic import cost
@@ -49,9 +52,10 @@ SETTINGS = {"75 % hidden": (MAEConfig(), 6), "50 % hidden": (MAEConfig(mask=0.5)
 TUNING = TrainConfig(batch_size=64, optimizer="muon", lr=1e-3, crop=4, calm=0.2)
 SHARES = {"1 %": 0.01, "10 %": 0.1, "100 %": 1.0}
 PASSES = {"10 %": 20, "100 %": 6}  # over the labelled images; for 1 % the validation images choose
-GRID = [("pre-trained", 30, 0.01), ("pre-trained", 30, 0.02), ("pre-trained", 100, 0.01), ("from scratch", 100, 0.01),
-        ("from scratch", 100, 0.02), ("from scratch", 300, 0.01)]  # start, passes, Muon's rate
-WAYS = ("pre-trained", "from scratch", "own best", "equal compute")
+MORE = 100  # passes of the rival between equal epochs and equal compute, with 1 % of the labels
+GRID = [("pre-trained", 30, 0.01), ("pre-trained", 30, 0.02), ("pre-trained", MORE, 0.01), ("from scratch", MORE, 0.01),
+        ("from scratch", MORE, 0.02)]  # start, passes, Muon's rate
+WAYS = ("pre-trained", "from scratch", "more passes", "equal compute")
 PENALTIES = (1e-1, 1e-2, 1e-3)
 INTERVAL = "95 % t interval of the differences paired by seed, in points of test accuracy"
 
@@ -87,11 +91,14 @@ class Study:
         self.path, self.dry, self.folder = path, dry, path.with_suffix("")
         begun = {"about": "python book/studies mae", **environment(), "data": data(dry)[0].name}
         self.record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else begun | {"runs": {}}
-        for key in ("commit", "torch", "data"):
+        self.commit = begun["commit"]
+        for key in ("torch", "data"):
             if (old := self.record[key]) != begun[key]:
                 raise ValueError(f"{path} was begun with {key} {old}, this is {begun[key]}; go back to that to go on, "
                                  "or delete the file to start again")
         self.runs = self.record["runs"]
+        for result in self.runs.values():
+            result.setdefault("commit", self.record["commit"])
 
     def jobs(self) -> dict[str, Callable[[], dict]]:
         """Every run by its name, the most important first."""
@@ -100,11 +107,12 @@ class Study:
         jobs |= {f"tuning: {way}, {passes} passes, rate {rate}": partial(self.tuning, way, passes, rate)
                  for way, passes, rate in GRID}
         jobs |= {f"pre-training, seed {seed}": partial(self.pretraining, seed) for seed in SEEDS}
-        jobs |= {f"probes, seed {seed}": partial(self.probes, seed) for seed in SEEDS}
-        first, last = WAYS[:2], WAYS[3:]  # 10 and 100 % have no passes of their own
-        plan = [("1 %", first, SEEDS), ("1 %", last, SEEDS), ("10 %", first, SEEDS), ("1 %", ("own best",), SEEDS),
-                ("10 %", last, SEEDS), ("100 %", first + last, SEEDS[:1]), ("100 %", first + last, SEEDS[1:])]
-        for share, ways, seeds in plan:
+        first, last, one = WAYS[:2], WAYS[3:], SEEDS[:1]
+        for share, ways, seeds in (("1 %", first, SEEDS), ("probes", (), SEEDS), ("1 %", WAYS[2:3], SEEDS),
+                                   ("1 %", last, SEEDS), ("10 %", first, SEEDS), ("10 %", last, SEEDS),
+                                   ("100 %", first + last, one), ("100 %", first + last, SEEDS[1:])):
+            if share == "probes":
+                jobs |= {f"probes, seed {seed}": partial(self.probes, seed) for seed in seeds}
             jobs |= {f"{way}, {share}, seed {seed}": partial(self.finetuning, way, share, seed)
                      for seed in seeds for way in ways}
         return jobs
@@ -165,8 +173,8 @@ class Study:
     def finetuning(self, way: str, share: str, seed: int) -> dict:
         start = self.encoder(seed) if way == "pre-trained" else new_vit(seed)
         own = "pre-trained" if way == "pre-trained" else "from scratch"
-        rate, passes = self.best(own)[1], PASSES.get(share) or self.best(own if way == "own best" else "pre-trained")[0]
-        passes = self.passes(passes)
+        rate, passes = self.best(own)[1], PASSES.get(share) or self.best("pre-trained")[0]
+        passes = self.passes(MORE if way == "more passes" else passes)
         if way == "equal compute":
             before, tuned, scratch = (self.runs[f"{run}, seed {seed}"]["seconds"] for run in
                                       ("pre-training", f"pre-trained, {share}", f"from scratch, {share}"))
@@ -202,7 +210,7 @@ class Study:
             if name not in self.runs:
                 result = job()
                 result.pop("layer", None)
-                self.runs[name] = result
+                self.runs[name] = result | {"commit": self.commit}
                 save_record(self.path, self.record)
                 print(name, {k: v for k, v in result.items() if not isinstance(v, list)}, flush=True)
 
@@ -212,6 +220,7 @@ class Study:
         arms = {share: {way: {seed: runs[name] for seed in SEEDS if (name := f"{way}, {share}, seed {seed}") in runs}
                         for way in WAYS} for share in SHARES}
         probes = {seed: runs[name] for seed in SEEDS if (name := f"probes, seed {seed}") in runs}
+        best = {share: rival(ways) for share, ways in arms.items()}
         for share, ways in arms.items():
             ways |= {way: {seed: found[f"{start}, {share}"] for seed, found in probes.items()}
                      for way, start in (("probe", "pre-trained"), ("probe of an untrained model", "untrained"))}
@@ -222,7 +231,7 @@ class Study:
             "training images": len(train), "validation images": len(validation), "model": asdict(VIT),
             "autoencoder": asdict(self.chosen()), "pre-training": asdict(PRETRAINING) | {"seed": "one for each run"},
             "fine-tuning": asdict(TUNING) | {"patch_drop": 0.5, "seed": "one for each run"} | {
-                "epochs": PASSES | {f"1 %, {way}": self.best(way)[0] for way in WAYS[:2]},
+                "epochs": PASSES | {"1 %": self.best("pre-trained")[0], "1 %, more passes": MORE},
                 "muon_lr": {way: self.best(way)[1] for way in WAYS[:2]}},
             "megaflop of an image's step": megaflops(self.chosen()), "interval": INTERVAL, "not done": missing,
             "settings": {name: runs[f"settings: {name}"] for name in SETTINGS if f"settings: {name}" in runs},
@@ -230,17 +239,26 @@ class Study:
                        if (name := f"tuning: {way}, {passes} passes, rate {rate}") in runs],
             "pre-trainings": [runs[name] for seed in SEEDS if (name := f"pre-training, seed {seed}") in runs],
             "arms": {share: {way: by_seed(found) for way, found in ways.items()} for share, ways in arms.items()},
-            "gains": {share: {way: g for way, g in ways.items() if g} for share, ways in gains.items()}}
+            "gains": {share: {way: g for way, g in ways.items() if g} for share, ways in gains.items()},
+            "best rival by validation": best, "commits": sorted({run["commit"] for run in runs.values()})}
 
 
 def accuracy(layer: torch.nn.Linear, features: torch.Tensor, labels: torch.Tensor) -> float:
     return (layer(features).argmax(dim=1) == labels).float().mean().item()
 
 
+def rival(ways: dict[str, dict]) -> str:
+    """The way from scratch that does best on the validation images, of those that all seeds have been through."""
+    scores = {way: mean(run["validation"] for run in runs.values()) for way, runs in ways.items()
+              if way != "pre-trained" and len(runs) == max(map(len, ways.values()))}
+    return max(scores, key=scores.get, default="")
+
+
 def by_seed(found: dict[int, dict]) -> dict[str, list]:
     """[{…}, {…}] by seed as {name: [value, value]}."""
     rows = list(found.values())
-    return {"seeds": list(found)} | {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
+    return {"seeds": list(found)} | {name: [row[name] for row in rows] for name in (rows[0] if rows else ())
+                                     if name != "commit"}
 
 
 def gain(ours: dict[int, dict], other: dict[int, dict]) -> dict | None:
