@@ -250,7 +250,7 @@ def accuracy(layer: torch.nn.Linear, features: torch.Tensor, labels: torch.Tenso
 def rival(ways: dict[str, dict]) -> str:
     """The way from scratch that does best on the validation images, of those that all seeds have been through."""
     scores = {way: mean(run["validation"] for run in runs.values()) for way, runs in ways.items()
-              if way != "pre-trained" and len(runs) == max(map(len, ways.values()))}
+              if way != "pre-trained" and runs and len(runs) == max(map(len, ways.values()))}
     return max(scores, key=scores.get, default="")
 
 
