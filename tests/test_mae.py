@@ -15,6 +15,7 @@ from vitlib.checkpoint import load_checkpoint
 from vitlib.data import ImageSet, normalise
 from vitlib.mae import MAEConfig, MaskedAutoencoder, patch_targets, rebuild, split_patches, take
 from vitlib.mae_clinic import FAULTS, infect
+from vitlib.optim import learning_rate
 from vitlib.patches import patchify
 from vitlib.pretrain import layer_features, pretrain
 from vitlib.vit import ViT, ViTConfig
@@ -191,13 +192,33 @@ def test_pretraining_lowers_the_loss_and_never_looks_at_labels():
     assert not model.training
 
 
-def test_every_image_of_a_batch_and_every_pass_has_a_mask_of_its_own(monkeypatch):
-    seen, model = [], tiny()
+def noises_of(monkeypatch, **changes):
+    """All noise of a pre-training of four passes over 24 images."""
+    seen, model = [], tiny(**changes)
     forward = model.forward
     monkeypatch.setattr(model, "forward", lambda images, noise: seen.append(noise) or forward(images, noise))
     pretrain(model, pictures(), TRAINING)
-    noises = torch.cat(seen)
+    return torch.cat(seen)
+
+
+def test_every_image_of_a_batch_and_every_pass_has_a_mask_of_its_own(monkeypatch):
+    noises = noises_of(monkeypatch)
     assert len(noises.unique(dim=0)) == len(noises) == 24 * 4
+
+
+def test_the_rate_follows_the_schedule_and_gradients_are_clipped(monkeypatch):
+    factors, norms = [], []
+    monkeypatch.setattr(module, "set_rate", lambda optimizers, factor: factors.append(factor))
+    monkeypatch.setattr(nn.utils, "clip_grad_norm_", lambda parameters, largest: norms.append(largest))
+    pretrain(tiny(), pictures(), TRAINING)  # 3 steps an epoch
+    assert factors == [learning_rate(step, 12, 1.0, 3, "linear") for step in range(12)]
+    assert norms == [TRAINING.clip] * 12
+    pretrain(tiny(), pictures(), replace(TRAINING, clip=0.0))
+    assert len(norms) == 12
+
+
+def test_masks_do_not_depend_on_what_the_model_draws(monkeypatch):
+    assert torch.equal(noises_of(monkeypatch), noises_of(monkeypatch, drop_path=0.3))
 
 
 @pytest.mark.parametrize(("optimizer", "drop_path"), [("adamw", 0.0), ("muon", 0.3)])
@@ -298,6 +319,7 @@ def test_noise_of_whole_numbers_is_refused():
 @pytest.mark.parametrize(("changes", "message"), [
     ({"mixup": 0.2}, "mixup=0.2 has no place"), ({"cutmix": 1.0}, "cutmix"),
     ({"label_smoothing": 0.1}, "label_smoothing"), ({"ema": 0.9}, "ema"), ({"compile": True}, "compile=True"),
+    ({"layer_decay": 0.7}, "layer_decay=0.7 is for fine-tuning"),
 ])
 def test_settings_that_belong_to_labels_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
