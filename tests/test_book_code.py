@@ -92,6 +92,7 @@ NOT_SHOWN = {
     "checkpoint.load_zoo": "reading files",
     "checkpoint.load_record": "reading files",
     "checkpoint.save_record": "writing files",
+    "mae.MAEConfig": "a list of settings",
     "checkpoint.environment": "what a record says of its machine",
     "checkpoint.class_names": "reading files",
     "frozen": "keeps what chapter 15 computes, and tries its probe with several decays",

@@ -80,9 +80,13 @@ def test_a_dry_run_leaves_the_record_alone(study, tmp_path, monkeypatch):
     assert json.loads((tmp_path / "runs-dry.json").read_text(encoding="utf-8"))["runs"]["one"]["dry"] is True
 
 
+KNOWN = ("bench", "clinic", "explanations", "loading", "lora", "mae", "mae_faults", "speed", "staircase", "stems", "steps",
+         "transfer", "vit_cnn")
+
+
 def test_the_list_names_every_study_and_no_helper():
     found = subprocess.run([sys.executable, STUDIES], capture_output=True, text=True, check=True).stdout
-    for name in ("bench", "clinic", "explanations", "lora", "speed", "staircase", "stems", "steps", "vit_cnn"):
+    for name in KNOWN:
         assert re.search(rf"^  {name} +\w", found, re.M), name
     assert not re.search(r"^  (study|bench_models|__main__) ", found, re.M)
 
@@ -92,8 +96,7 @@ def test_a_study_that_is_not_there_is_named():
     assert done.returncode == 1 and "no study 'clinik'; there are bench, clinic" in done.stderr
 
 
-@pytest.mark.parametrize("name", ["bench", "clinic", "explanations", "lora", "speed", "staircase", "stems", "steps",
-                                  "vit_cnn"])
+@pytest.mark.parametrize("name", KNOWN)
 def test_each_study_says_what_it_takes(name):
     done = subprocess.run([sys.executable, STUDIES, name, "--help"], capture_output=True, text=True)
     if name == "bench" and "No module named" in done.stderr:

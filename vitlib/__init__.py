@@ -40,6 +40,9 @@ Use
     families    what other libraries call the parts of a ViT
     published   published weights in our ViT
     transfer    what a trained model is worth on other images
+    mae         patches hidden at random, and a decoder that fills them in
+    mae_clinic  faults of masked autoencoders, to be planted one at a time
+    pretrain    training without labels, and the features of every block
     lora        small matrices beside the trained ones, which learn another task
     adapters    such matrices in files of their own
     frozen      a frozen model's features, kept, and the best head on them
