@@ -110,3 +110,23 @@ def test_a_record_of_a_study_names_the_command_that_repeats_it():
     assert len(commands) >= 4
     for name, command in commands.items():
         assert command == f"python book/studies {name}" and (STUDIES / f"{name}.py").is_file(), name
+
+
+def test_runs_are_kept_as_they_come_and_taken_over_from_an_earlier_record(study, tmp_path):
+    calls = []
+
+    def run(number):
+        calls.append(number)
+        return {"accuracy": number}
+
+    kept = study.Kept(tmp_path / "work.json", {"about": "a study"})
+    assert kept("one", run, 1)["accuracy"] == 1 and kept("one", run, 2)["accuracy"] == 1 and calls == [1]
+    assert "commit" in kept.record["runs"]["one"]
+    again = study.Kept(tmp_path / "work.json", {"about": "a study"})
+    assert again("one", run, 3)["accuracy"] == 1 and calls == [1]
+    elsewhere = study.Kept(tmp_path / "new.json", {"about": "a study"}, tmp_path / "work.json")
+    assert elsewhere("one", run, 4)["accuracy"] == 1 and elsewhere("two", run, 5)["accuracy"] == 5 and calls == [1, 5]
+    text = (tmp_path / "new.json").read_text(encoding="utf-8")
+    (tmp_path / "new.json").write_text(re.sub(r'"torch": "[^"]+"', '"torch": "1.0"', text), encoding="utf-8")
+    with pytest.raises(ValueError, match="begun with torch 1.0"):
+        study.Kept(tmp_path / "new.json", {"about": "a study"})

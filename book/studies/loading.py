@@ -4,7 +4,7 @@
 
 Files of the published sizes are written with random weights to a temporary folder (a ViT-L needs 1.2 GB there). Each is
 loaded three times in a process of its own, the first time not counted; the file then lies in the system's cache, so the
-figures hold the work and not the disk. Memory is the growth of the process's resident set at its peak, after the model
+figures hold the work and not the disk. Memory (on Linux) is the growth of the process's resident set to its peak, after the model
 has answered one image too: what is mapped from a file takes no memory before it is read.
 """
 
@@ -29,14 +29,14 @@ import timm
 from vitlib.published import load_published
 from vitlib.hub import facts_of
 facts_of("deit_tiny_patch16_224")  # timm itself is loaded, and counted to what was there before
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
 start = time.perf_counter()
 model = load_published(sys.argv[1])
 print(time.perf_counter() - start)
 with torch.inference_mode():
     model(torch.randn(1, 3, model.config.image_size, model.config.image_size))
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(1024 * (peak - before), 1024 * peak)
+print(1024 * peak - before, 1024 * peak)
 """
 
 

@@ -47,22 +47,26 @@ def train_and_score(model: nn.Module, train: ImageSet, validation: ImageSet, con
 class Kept:
     """Results kept in a file as they come, so that the same command goes on: `kept(title, function, *arguments)`.
 
-    A record comes from one commit and one torch: raises ValueError when the file was begun with another.
+    Where the file is not there yet, the runs of `finished`, an earlier record, are taken over. Each run names the
+    commit that it comes from. Raises ValueError when the file was begun with another torch.
     """
 
-    def __init__(self, path: Path, about: dict):
-        begun = {**environment(), **about}
-        self.path = path
-        self.record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else begun | {"runs": {}}
-        for key in ("commit", "torch"):
-            if (old := self.record[key]) != begun[key]:
-                raise ValueError(f"{path} was begun with {key} {old}, this is {begun[key]}; go back to that to go on, "
-                                 "or delete the file to start again")
+    def __init__(self, path: Path, about: dict, finished: Path | None = None):
+        here, self.path = environment(), path
+        self.commit, begun = here.pop("commit"), {**here, **about}
+        earlier = next((p for p in (path, finished) if p is not None and p.is_file()), None)
+        self.record = begun | {"runs": {}}
+        if earlier is not None:
+            old = json.loads(earlier.read_text(encoding="utf-8"))
+            if old["torch"] != begun["torch"]:
+                raise ValueError(f"{earlier} was begun with torch {old['torch']}, this is {begun['torch']}; go back to "
+                                 "that to go on, or delete the file to start again")
+            self.record |= {"runs": old["runs"]}
 
     def __call__(self, title: str, function: Callable[..., dict], *arguments) -> dict:
         """What the function gives, now or when it was called under this title before."""
         if title not in (runs := self.record["runs"]):
-            runs[title] = function(*arguments)
+            runs[title] = function(*arguments) | {"commit": self.commit}
             save_record(self.path, self.record)
             print(title, runs[title], flush=True)
         return runs[title]

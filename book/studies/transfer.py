@@ -7,7 +7,8 @@ Training images are drawn class by class for each seed, and the smaller draws li
 chosen is chosen once, at 100 images a class, on 1,000 other training images: penalty and neighbours for each target,
 the model from scratch for CIFAR-10.
 2,000 test images, 200 a class, are opened at the end of each run. One process, one thread; each run is kept in
-runs/transfer.json when it ends, and the same command goes on from there. `--partial` writes the record of what is done.
+runs/transfer.json when it ends, and the same command goes on from there. Without that file it goes on from
+the runs in the record. `--partial` writes the record of what is done.
 """
 
 import argparse
@@ -41,6 +42,7 @@ PENALTIES, NEIGHBOURS = (1e-3, 1e-2, 1e-1, 1.0), (5, 20)
 FROM_SCRATCH = {10: 200, 30: 100, 100: 50, 1000: 10}
 FINE_TUNING = {10: 20, 30: 12, 100: 8, 1000: 2}
 TUNED = TrainConfig(batch_size=32, lr=3e-4, layer_decay=0.7, warmup=0.1, crop=4, weight_decay=0.05, precision="bf16")
+SCRATCH_TITLE = "CIFAR-10, choosing, from scratch, "
 SCRATCH = replace(SHORT, batch_size=64, muon_lr=0.01)
 # The contenders from scratch: how to build each, and how to train it.
 RIVALS: dict[str, tuple[Callable, TrainConfig]] = {
@@ -168,23 +170,27 @@ def from_scratch(target: str, count: int, seed: int | None, rival: str, dry: boo
             "seconds": round(sum(row["seconds"] for row in history), 1)}
 
 
-def best(runs: dict[str, float], start: str = "") -> str:
-    return max((name for name in runs if name.startswith(start)), key=runs.get)
+def best(runs: dict, start: str = "") -> str:
+    return max((name for name in runs if name.startswith(start) and name != "commit"), key=runs.get)
+
+
+def choose(runs: dict) -> dict:
+    """Penalty and neighbours for each target, and the model from scratch, by accuracy on the images set aside."""
+    rivals = {title.removeprefix(SCRATCH_TITLE): run["accuracy"] for title, run in runs.items()
+              if title.startswith(SCRATCH_TITLE)}
+    tried = {target: runs[f"{target}, choosing, frozen"] for target in TARGETS}
+    return {target: {"penalty": float(best(rows, "probe").split()[-1]), "k": best(rows, "neighbours"),
+                     "probe": best(rows, "probe"), "rival": best(rivals)} for target, rows in tried.items()}
 
 
 def run_all(kept: Kept, base: Base, dry: bool) -> None:
     """Every run, what must be chosen first, then seed by seed."""
     counts = COUNTS[:1] if dry else COUNTS
-    chosen = {}
     for target in TARGETS:
-        tried = kept(f"{target}, choosing, frozen", frozen, base, target, 100, None)
-        chosen[target] = {"penalty": float(best(tried, "probe").split()[-1]), "k": best(tried, "neighbours"),
-                          "probe": best(tried, "probe")}
-    rivals = {rival: kept(f"CIFAR-10, choosing, from scratch, {rival}", from_scratch, "CIFAR-10", min(100, counts[-1]),
-                          None, rival, dry)["accuracy"] for rival in list(RIVALS)[:1 if dry else None]}
-    for target in TARGETS:
-        chosen[target]["rival"] = best(rivals)
-    kept.record["chosen"] = chosen
+        kept(f"{target}, choosing, frozen", frozen, base, target, 100, None)
+    for rival in list(RIVALS)[:1 if dry else None]:
+        kept(f"{SCRATCH_TITLE}{rival}", from_scratch, "CIFAR-10", min(100, counts[-1]), None, rival, dry)
+    chosen = choose(kept.record["runs"])
     for seed in SEEDS:
         for target in TARGETS:
             for count in counts:
@@ -214,7 +220,8 @@ def run_all(kept: Kept, base: Base, dry: bool) -> None:
 
 def summarise(record: dict) -> dict:
     """Accuracies by target, method and number of images, one for each seed that is done; differences with intervals."""
-    runs, chosen, found = record.pop("runs"), record["chosen"], {}
+    runs, found = record["runs"], {}
+    chosen = choose(runs)
     for target in TARGETS:
         accuracy = {method: {} for method in ("from scratch", "nearest neighbours", "linear probe", "fine-tuned")}
         for count in COUNTS:
@@ -268,7 +275,9 @@ def main() -> None:
         "about": "python book/studies transfer", "base": args.base, "image size": SIZE, "images a class": list(COUNTS),
         "passes": {"from scratch": FROM_SCRATCH, "fine-tuned": FINE_TUNING}, "train": asdict(TUNED),
         "from scratch": {name: asdict(config) for name, (_, config) in RIVALS.items()}, "test images": 2000,
-        "seeds": list(SEEDS), "interval": METHOD.replace("healthy minus patient", "one way minus another")})
+        "seeds": list(SEEDS), "commits": "each run names its own",
+        "interval": METHOD.replace("healthy minus patient", "one way minus another")},
+        None if args.dry else ZOO / "transfer.json")
     if not args.partial:
         run_all(kept, Base(None if args.dry else args.source, args.like), args.dry)
     record = json.loads(json.dumps(kept.record))
