@@ -4,8 +4,8 @@
 
 Files of the published sizes are written with random weights to a temporary folder (a ViT-L needs 1.2 GB there). Each is
 loaded three times in a process of its own, the first time not counted; the file then lies in the system's cache, so the
-figures hold the work and not the disk. Memory (on Linux) is the growth of the process's resident set to its peak, after the model
-has answered one image too: what is mapped from a file takes no memory before it is read.
+figures hold the work and not the disk. Memory (on Linux) is the growth of the process's resident set to its peak, after
+the model has answered one image too: what is mapped from a file takes no memory before it is read.
 """
 
 import argparse
