@@ -28,8 +28,9 @@ TUTORIAL = TrainConfig(warmup=0.0, clip=0.0, betas=(0.9, 0.999))
 # On a large GPU: compile, because small layers spend their time being started; mixing pays from about 100 passes on.
 WIDE = ViTConfig(dim=256, depth=7, heads=4, mlp_ratio=2, pool="mean", positions="sincos")
 WIDER = replace(WIDE, dim=384, depth=9, heads=6, drop_path=0.1)
-QUICK = TrainConfig(epochs=60, batch_size=1024, optimizer="muon", lr=3e-3, crop=4, compile=True)
-STRONG = replace(QUICK, epochs=250, augment=0.5, erase=0.25, mixup=0.8, cutmix=1.0, calm=0.15, ema=0.999)
+QUICK = TrainConfig(epochs=100, batch_size=1024, optimizer="muon", lr=3e-3, crop=4, augment=0.5, erase=0.25,
+                    label_smoothing=0.1, calm=0.1, compile=True)
+STRONG = replace(QUICK, epochs=250, label_smoothing=0.0, mixup=0.8, cutmix=1.0, calm=0.15, ema=0.999)
 NO_RECORD = "on one GPU; no record yet"
 
 SHAPES = TrainConfig(epochs=8, batch_size=100, optimizer="muon", crop=3)
