@@ -88,6 +88,7 @@ def collect(name: str, run: Callable[..., dict], jobs: dict[str, tuple], about: 
     parser.add_argument("--out", type=Path, default=ZOO / f"{name}.json", help="the finished record")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="runs side by side, one thread each")
     parser.add_argument("--dry", action="store_true", help="256 images, nothing written to --out")
+    parser.add_argument("--partial", action="store_true", help="train nothing: write the record of what is done")
     if on_gpu:
         parser.add_argument("--device", default="cpu", help="where the trainings run, such as cuda (default: cpu)")
     args = parser.parse_args()
@@ -99,11 +100,11 @@ def collect(name: str, run: Callable[..., dict], jobs: dict[str, tuple], about: 
              "training images": len(train), "validation images": len(validation), "seeds": list(SEEDS)}
     record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else begun | about | {"runs": {}}
     for key in ("commit", "torch", "data", "training images"):
-        if (old := record[key]) != begun[key]:
+        if (old := record[key]) != begun[key] and not args.partial:
             raise ValueError(f"{path} was begun with {key} {old}, this is {begun[key]}; go back to that to go on, "
                              "or delete the file to start again")
     with ProcessPoolExecutor(args.workers, get_context("spawn")) as pool:
-        left = {title: job for title, job in jobs.items() if title not in record["runs"]}
+        left = {title: job for title, job in jobs.items() if title not in record["runs"] and not args.partial}
         waiting = {pool.submit(run, *job, args.dry, *device): title for title, job in left.items()}
         for done in as_completed(waiting):
             if error := done.exception():  # the others go on; the same command tries this one again
@@ -112,10 +113,10 @@ def collect(name: str, run: Callable[..., dict], jobs: dict[str, tuple], about: 
             record["runs"][waiting[done]] = done.result()
             save_record(path, record)
             print(f"{waiting[done]}: {done.result()['validation_accuracy']:.1%}", flush=True)
-    if missing := jobs.keys() - record["runs"].keys():
+    if (missing := jobs.keys() - record["runs"].keys()) and not args.partial:
         raise SystemExit(f"not done: {', '.join(sorted(missing))}; {path} keeps the rest")
     runs = record.pop("runs")
-    record |= summarise(runs)
+    record |= summarise(runs) | ({"not done": sorted(missing)} if missing else {})
     print(json.dumps(record, indent=1))
     if not args.dry:
         save_record(args.out, record)
