@@ -7,7 +7,7 @@ One small model, changed in one way at a time; all are trained alike, and all ru
 augmentation, so differences to the plain ViT are paired. The score is the accuracy on a stratified tenth of the
 training images; the test set stays shut. "Equal time" gives each as many passes as cost what the plain one's cost, by
 the record of family_costs. For the distilled ones the teacher's answers count as part of a step, and its own training
-is taken off too, except in the arm that says that the teacher was at hand.
+is taken off too. (With a teacher at hand, equal passes are equal time to a few percent.)
 """
 
 from collections.abc import Callable
@@ -91,7 +91,6 @@ def passes() -> dict[str, dict[str, int]]:
     return {"equal passes": dict.fromkeys(CONTENDERS, TRAIN.epochs),
             "equal time": {name: max(1, round((TRAIN.epochs - lessons[name]) / ratio[name]))
                            for name in CONTENDERS if name != "plain ViT"},
-            "teacher at hand": {name: round(TRAIN.epochs / ratio[name]) for name in ("DeiT, hard",)},
             "few images": {name: round(TRAIN.epochs / FEW) for name in FEW_IMAGES}}
 
 
