@@ -145,21 +145,31 @@ def summarise(runs: dict) -> dict:
     for arm, contenders in passes().items():
         rows = {}
         for name, count in contenders.items():
-            of_seeds = [runs[run] for seed in SEEDS if (run := title(name, arm, count, seed)) in runs]
-            if len(of_seeds) < len(SEEDS):
+            done = {seed: runs[run] for seed in SEEDS if (run := title(name, arm, count, seed)) in runs}
+            if not done:
                 continue  # named under "not done"
-            rows[name] = {"passes": count, "accuracy": [row["validation_accuracy"] for row in of_seeds],
-                          "train_accuracy": [row["train_accuracy"] for row in of_seeds],
-                          "seconds": [row["seconds"] for row in of_seeds]}
-        plain = rows.get("plain ViT") if arm == "few images" else arms.get("equal passes", rows)["plain ViT"]
-        arms[arm] = {name: row | {"over plain": cost(row["accuracy"], plain["accuracy"])}
-                     for name, row in rows.items() if plain}
+            rows[name] = {"passes": count, "seeds": list(done)} | {
+                key: [row[kept] for row in done.values()] for key, kept in (
+                    ("accuracy", "validation_accuracy"), ("train_accuracy", "train_accuracy"), ("seconds", "seconds"))}
+        whole = "few images" if arm == "few images" else "equal passes"
+        arms[arm] = {name: row | differences(runs, whole, row) for name, row in rows.items()}
     teachers = [runs[run]["validation_accuracy"] for seed in SEEDS if (run := f"teacher, seed {seed}") in runs]
     return {"model": asdict(BASE), "teacher": {"passes": LESSONS, "accuracy": teachers}, "share of few images": FEW,
             "train": {name: asdict(one.train) | {"epochs": "by arm", "seed": "one for each run",
                                                  "compile": "on a GPU, without a teacher"}
                       for name, one in CONTENDERS.items()},
             "changes": {name: one.changes for name, one in CONTENDERS.items()}, "arms": arms}
+
+
+def differences(runs: dict, arm: str, row: dict) -> dict:
+    """A row's accuracy less that of the two models that it may be measured by, with the same seeds."""
+    found = {}
+    for other in ("plain ViT", "class token"):
+        theirs = [runs.get(f"{other}, {arm}, seed {seed}", {}).get("validation_accuracy") for seed in row["seeds"]]
+        if None not in theirs:
+            found[f"over the {other}"] = cost(row["accuracy"], theirs) if len(theirs) > 1 else {
+                "mean": round(100 * (row["accuracy"][0] - theirs[0]), 3)}  # one run has no interval
+    return found
 
 
 def main() -> None:
