@@ -55,9 +55,10 @@ def export_file(model: ViT, names: Sequence[str], kind: str, out: str | Path, im
     with TemporaryDirectory(prefix="vitlib-", ignore_cleanup_errors=True) as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the converters, about themselves
         file = Path(folder) / f"model{ENDINGS[kind]}"
-        WRITERS[kind](trace(model), file, about(model, names))
         parts = batches_of(images)
-        found = compare(answers(file, parts), predict(model, torch.cat(parts), batch_size=32))
+        expected = predict(model, torch.cat(parts), batch_size=32)  # first: a graph shares the model's memory
+        WRITERS[kind](trace(model), file, about(model, names))
+        found = compare(answers(file, parts), expected)
         check_answers(found, kind, least)
         content = file.read_bytes()
     write_atomically(out, content)
