@@ -138,7 +138,7 @@ def run_export(args: argparse.Namespace, device: torch.device) -> None:
         raise ValueError(f"{out} holds the weights themselves; choose another --out")
     check_folder(out.parent)
     size = model.config.image_size
-    images, what = (own_images(args.images, size), "of your images") if args.images else \
+    images, what = (own_images(args.images, size), "yours") if args.images else \
         images_at_hand(args.weights, size, CHECKED[args.to])
     found = export_file(model, names, args.to, out, images, LEAST if args.least is None else args.least)
     print(f"{out}: {found['bytes'] / 1e6:.2f} MB, {found['bytes'] / found['float32']:.2f} of the weights in float32")

@@ -103,7 +103,7 @@ def write_int8(program: ExportedProgram, path: Path, facts: dict[str, str]) -> N
     """The same graph, its matrices as whole numbers with a scale for each column; what they read is rounded on the way.
 
     Convolutions stay as they are. The weights get 7 bits: on x86 processors with AVX2 and no VNNI, the sums of two
-    products of 8 bits overflow. Source: ONNX Runtime's documentation, "Quantize ONNX models".
+    products of 8 bits overflow. Source: ONNX Runtime's documentation of `reduce_range`.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
     from onnxruntime.quantization.shape_inference import quant_pre_process
