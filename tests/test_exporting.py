@@ -346,9 +346,9 @@ def test_other_formats_and_wrong_names_are_refused(weights, tmp_path, capsys):
 @pytest.mark.parametrize("name", ["onnx", "onnxscript", "onnxruntime"])
 def test_a_missing_package_is_named_with_the_command_that_installs_it(name, weights, monkeypatch):
     monkeypatch.setitem(sys.modules, name, None)
-    for kind in ("onnx", "int8"):
+    for kind, source in (("onnx", str(weights)), ("int8", "no-such-model")):  # before anything is read
         with pytest.raises(SystemExit) as error:
-            main(["export", str(weights), "--to", kind])
+            main(["export", source, "--to", kind])
         assert f"--to {kind} needs the package {name}" in str(error.value)
         assert "python -m pip install onnx onnxscript onnxruntime" in str(error.value)
         assert len(str(error.value).splitlines()) == 1

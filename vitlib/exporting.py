@@ -138,8 +138,7 @@ def describe_onnx(path: Path, facts: dict[str, str]) -> None:
 
 def default_file(source: str, kind: str) -> Path:
     """Beside the weights, named after them; of the zoo's models in runs/."""
-    path = Path("runs") / source if source in zoo() else weights_file(source).with_suffix("")
-    return path.with_name(path.name + ENDINGS[kind])
+    return (Path("runs") / source if source in zoo() else weights_file(source)).with_suffix(ENDINGS[kind])
 
 
 def check_packages(kind: str) -> None:
