@@ -153,8 +153,10 @@ def test_a_model_of_the_zoo_keeps_its_classes_with_eight_bits_in_a_third_of_the_
 def test_the_file_lies_beside_the_weights_unless_named(weights, tmp_path, capsys):
     photos = write_folder(tmp_path / "photos")
     main(["export", str(weights.parent), "--to", "pt2", "--images", str(photos)])
+    main(["export", str(weights), "--to", "pt2", "--images", str(photos / "cat" / "1.png")])  # over the first
     main(["export", str(weights), "--to", "pt2", "--out", str(tmp_path / "a" / "b" / "c.pt2")])
     assert "on 6 images (yours), in batches of 1, 5:" in (text := capsys.readouterr().out)
+    assert "on 1 images (yours), in batches of 1, 2:" in text
     assert "on 40 images (Shapes, not what it was trained on; better: --images)" in text
     for path in (weights.with_name("weights.pt2"), tmp_path / "a" / "b" / "c.pt2"):
         assert torch.export.load(path).module()(IMAGES).shape == (37, 3)
@@ -240,8 +242,7 @@ def test_a_disk_that_is_full_at_the_end_leaves_the_old_file(tmp_path, workshop, 
 
 def test_logits_that_are_no_numbers_or_of_another_shape_are_refused():
     expected = torch.randn(5, 3)
-    assert compare(expected, expected) == {"images": 5, "logit": 0, "largest": expected.abs().max(), "probability": 0,
-                                           "same": 1}
+    assert compare(expected, expected) == {"logit": 0, "largest": expected.abs().max(), "probability": 0, "same": 1}
     for found, words in ((expected[:4], r"shape \(4, 3\), the model \(5, 3\)"), (expected / 0, "nan or infinity")):
         with pytest.raises(ValueError, match=words):
             compare(found, expected)
