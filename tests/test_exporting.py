@@ -33,8 +33,8 @@ NAMES = ("cat", "dog", "Möwe")
 IMAGES = pictures(37).images
 KINDS = {
     "class token": {},
-    "mean": {"pool": "mean", "fc_norm": True, "positions": "sincos"},
-    "registers": {"registers": 2, "prefix_positions": False},
+    "mean": {"pool": "mean", "fc_norm": True, "positions": "sincos", "depth": 1},
+    "registers": {"registers": 2, "prefix_positions": False, "depth": 1},
     "distilled": {"pool": "distilled", "layer_scale": 0.5},
     "conv stem": {"stem": "conv", "pool": "mean", "keep_cls": True, "depth": 1},
     "residual stem": {"stem": "residual", "registers": 1, "qkv_bias": False, "depth": 1},
