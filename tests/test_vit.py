@@ -168,7 +168,7 @@ def test_a_configuration_is_frozen():
 
 
 @pytest.mark.parametrize(("field", "value"), [
-    ("pool", "max"), ("positions", "rope"), ("depth", 0), ("dim", -1), ("classes", -1), ("channels", 0),
+    ("pool", "max"), ("positions", "spiral"), ("depth", 0), ("dim", -1), ("classes", -1), ("channels", 0),
     ("image_size", 0), ("patch_size", 0), ("heads", 0), ("mlp_ratio", 0.0), ("dropout", 1.0), ("drop_path", -0.1),
     ("patch_drop", 1.5), ("registers", -1), ("layer_scale", -0.1), ("norm_eps", 0.0), ("fc_norm", True),
     ("keep_cls", True)])

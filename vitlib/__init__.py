@@ -55,8 +55,10 @@ Use
     report      what a fine-tuning finds and is worth
     finetune    a trained model and your own images
     predicting  what a model says of image files
+    comparing   what an exported file says, beside its model
+    exporting   a model as one file for other programs
 From a terminal
-    commands    `finetune` and `predict`
+    commands    `finetune`, `predict` and `export`
     cli         `python -m vitlib COMMAND`
 For all of them
     files       where files lie, and how they are written: whole or not at all

@@ -55,8 +55,8 @@ class PreparedAttention(MultiHeadAttention):
 
     Without a norm, a long query or key makes scores that leave the softmax no choice; with one, the gains of the norm
     say how sharp a head may be. Shapes and errors are MultiHeadAttention's; the names are timm's.
-    Source: Dehghani et al. 2023, "Scaling vision transformers to 22 billion parameters", section 2. Built in chapter
-    18.
+    Source: Dehghani et al. 2023, "Scaling vision transformers to 22 billion parameters", section 2.
+    Built in chapter 18.
     """
 
     def __init__(self, dim: int, heads: int, qkv_bias: bool = True, dropout: float = 0.0, qk_norm: bool = False,

@@ -3,7 +3,7 @@
 POOL = "def weigh(x, w):\n    scores = x @ w\n    return "
 TURN = "def turn(x, angles):\n    a, b, cos, sin = x[:, 0::2], x[:, 1::2], angles.cos(), angles.sin()\n    weave = lambda p, q: torch.stack([p, q], -1).flatten(-2)\n    return "
 LOSS = "def loss(student, teacher, T):\n    p, q = (teacher / T).softmax(1), (student / T).softmax(1)\n    kl = lambda p, q: (p * (p / q).log()).sum(1).mean()\n    return "
-PASSES = "def passes(total, step, teacher, lessons):\n    return "
+PASSES = "def left_over(total, step, teacher, lessons):\n    return "
 
 WRONG = {
     "18.1": {

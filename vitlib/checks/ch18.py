@@ -141,4 +141,4 @@ def exercise_6(passes):
     for message, rule in known.items():
         if equals(rule):
             return wrong(message)
-    return wrong(f"passes(12, 1.5, 0.5, 6) should be 6: 12 less the teacher's 3, at 1.5 each. Yours is {found[1]:g}.")
+    return wrong(f"left_over(12, 1.5, 0.5, 6) should be 6: 12 less the teacher's 3, at 1.5 each. Yours is {found[1]:g}.")
