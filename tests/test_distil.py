@@ -8,6 +8,7 @@ from common import PLAIN, TINY, pictures, randomise
 from torch import nn
 from torch.nn import functional as F
 
+from vitlib import distil
 from vitlib import train as loop
 from vitlib.checkpoint import save_checkpoint
 from vitlib.data import normalise
@@ -142,6 +143,20 @@ def test_what_no_teaching_can_have_is_named(options, words):
 def test_a_student_without_two_heads_is_named(wrong, words):
     with pytest.raises(ValueError, match=words):
         fit(wrong, pictures(), PLAIN, objective=Teaching(teacher()))
+
+
+@pytest.mark.parametrize("kind", ["hard", "soft"])
+@pytest.mark.parametrize("classes", [1, 10])
+def test_a_teacher_of_other_classes_is_named(kind, classes):
+    with pytest.raises(ValueError, match=rf"teacher gives \(8, {classes}\) and the student \(8, 3\); both must tell"):
+        fit(student(), pictures(), PLAIN, objective=Teaching(teacher(classes), kind))
+
+
+def test_several_processes_are_named(monkeypatch):
+    """What stands around the student to average gradients would not be asked, and the processes would drift apart."""
+    monkeypatch.setattr(distil, "processes", lambda: 2)
+    with pytest.raises(ValueError, match="taught in one process, here are 2: start without torchrun"):
+        Teaching(teacher())(student(), *batch(), PLAIN)
 
 
 def test_a_compiled_student_is_taught_too():

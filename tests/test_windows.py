@@ -138,3 +138,19 @@ def test_models_that_windows_cannot_cover_are_named():
         windowed(ViT(replace(MEAN, registers=3)), 2)
     with pytest.raises(ValueError, match="windows of 3 tokens a side do not fill a grid of 4×4"):
         windowed(ViT(MEAN), 3)
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"patch_drop": 0.5}, "need every patch, and patch_drop=0.5 leaves some out; use patch_drop=0"),
+    ({"positions": "rope"}, "has no positions='rope'; use positions='learned'"),
+    ({"qk_norm": True, "dropout": 0.1}, "has no dropout=0.1, qk_norm=True; use dropout=0.0, qk_norm=False"),
+    ({"layer_scale": 0.1}, "has no layer_scale=0.1; use"), ({"qkv_bias": False}, "no qkv_bias=False; use qkv_bias=Tr")])
+def test_settings_that_a_window_block_would_forget_are_named(changes, words):
+    with pytest.raises(ValueError, match=words):
+        windowed(ViT(replace(MEAN, **changes)), 2)
+
+
+def test_a_windowed_model_keeps_the_rates_of_drop_path_and_the_norms_epsilon():
+    model = windowed(ViT(replace(MEAN, drop_path=0.3, norm_eps=1e-3, positions="none")), 2)
+    assert [block.drop_path.rate for block in model.blocks] == pytest.approx([0, 0.1, 0.2, 0.3])
+    assert {norm.eps for block in model.blocks for norm in (block.norm1, block.norm2)} == {1e-3}
