@@ -30,6 +30,7 @@ spec.loader.exec_module(tool)
 NOT_SHOWN = {
     "plots": "how figures are drawn is not the subject",
     "arrays": "how figures are drawn is not the subject",
+    "rotary.attention_kind": "chooses between the attention of chapter 5 and that of chapter 18",
     "modes": "`model.train()` with two additions, told in chapter 8",
     "guards": "error messages",
     "settings": "error messages",
@@ -76,7 +77,7 @@ NOT_SHOWN = {
     "train.augment_batch": "calls the functions of chapter 1 in a row",
     "train.autocast": "one line around torch.autocast",
     "train.warm_up": "keeps compilation out of the measured time",
-    "train.on_device": "moves tensors",
+    "data.on_device": "moves tensors",
     "train.quiet": "about progress bars",
     "checkpoint.describe": "a list of what two runs must have in common, told in chapter 8",
     "checkpoint.fingerprint": "a hash",

@@ -14,6 +14,7 @@ Parts
     positions   codes that say where a token comes from
     attention   scaled dot-product attention, and several heads of it
     rotary      queries and keys turned by their places, or normalised
+    pooling     an answer read off the tokens by a weighted mean
     resnet      a residual block of convolutions, and the network to compare with
     stems       convolutions in front of the encoder, in place of one cut
 Model
