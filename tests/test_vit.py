@@ -10,9 +10,10 @@ from torch import nn
 from vitlib.attention import MultiHeadAttention
 from vitlib.encoder import EncoderBlock
 from vitlib.patches import patchify, unpatchify
+from vitlib.pooling import SequencePool
 from vitlib.positions import interpolate_positions, sincos_2d
 from vitlib.rotary import PreparedAttention
-from vitlib.vit import PatchDrop, ViT, ViTConfig, evaluating, sequence_pool
+from vitlib.vit import PatchDrop, ViT, ViTConfig, evaluating
 
 
 def images(count=4, config=TINY):
@@ -138,12 +139,13 @@ def test_a_distilled_model_answers_with_the_mean_of_two_heads():
 
 
 def test_sequence_pooling_equals_the_compact_transformers_formula_and_with_zeros_the_mean():
-    x, score = torch.randn(2, 5, 8, dtype=torch.float64), randomise(nn.Linear(8, 1), 1.0).double()
-    expected = torch.matmul(score(x).softmax(dim=1).transpose(-1, -2), x).squeeze(-2)  # as their code has it
-    torch.testing.assert_close(sequence_pool(x, score), expected, atol=1e-12, rtol=0)
-    assert (expected - x.mean(dim=1)).abs().max() > 0.1
-    nn.init.zeros_(score.weight)
-    torch.testing.assert_close(sequence_pool(x, score), x.mean(dim=1), atol=1e-12, rtol=0)
+    x, pool = torch.randn(2, 5, 8, dtype=torch.float64), randomise(SequencePool(8), 1.0).double()
+    scores = nn.functional.linear(x, pool.weight, pool.bias)  # (B, N, 1)
+    expected = torch.matmul(scores.softmax(dim=1).transpose(-1, -2), x).squeeze(-2)  # as their code has it
+    torch.testing.assert_close(pool(x), expected, atol=1e-12, rtol=0)
+    assert pool(x).shape == (2, 8) and (expected - x.mean(dim=1)).abs().max() > 0.1
+    nn.init.zeros_(pool.weight)
+    torch.testing.assert_close(pool(x), x.mean(dim=1), atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize("registers", [0, 2])
@@ -151,8 +153,9 @@ def test_a_model_that_pools_the_sequence_weighs_its_patches_alone(registers):
     model, x = randomise(ViT(replace(TINY, pool="sequence", registers=registers)), 0.3).eval(), images(2)
     tokens = model.features(x)
     assert tokens.shape == (2, registers + 4, 16)
-    weights = model.attn_pool(tokens)[:, registers:].softmax(dim=1)
-    torch.testing.assert_close(model(x), model.head((weights * tokens[:, registers:]).sum(dim=1)), atol=1e-6, rtol=0)
+    patches = tokens[:, registers:]
+    weights = (patches @ model.attn_pool.weight[0]).softmax(dim=1)[:, :, None]
+    torch.testing.assert_close(model(x), model.head((weights * patches).sum(dim=1)), atol=1e-6, rtol=0)
     nn.init.zeros_(model.attn_pool.weight)
     mean = ViT(replace(TINY, pool="mean", registers=registers)).eval()
     mean.load_state_dict({name: v for name, v in model.state_dict().items() if not name.startswith("attn_pool")})
@@ -230,7 +233,7 @@ def test_a_configuration_is_frozen():
 
 
 @pytest.mark.parametrize(("field", "value"), [
-    ("pool", "max"), ("positions", "rotary"), ("depth", 0), ("dim", -1), ("classes", -1), ("channels", 0),
+    ("pool", "max"), ("positions", "spiral"), ("depth", 0), ("dim", -1), ("classes", -1), ("channels", 0),
     ("image_size", 0), ("patch_size", 0), ("heads", 0), ("mlp_ratio", 0.0), ("dropout", 1.0), ("drop_path", -0.1),
     ("patch_drop", 1.5), ("registers", -1), ("layer_scale", -0.1), ("norm_eps", 0.0), ("fc_norm", True),
     ("keep_cls", True)])
