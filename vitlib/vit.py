@@ -78,7 +78,7 @@ class ViT(nn.Module):
     `features` gives the tokens after the last norm, `attention_maps` the weights of every layer and head.
     The parameters carry timm's names, so weights of its plain ViTs and DeiTs load with `strict=True` and give its
     logits; `published.load_published` reads them, and those of other libraries. Not here, and so refused: a norm
-    before the blocks (`norm_pre`, in CLIP), normalised queries (`q_norm`), `attn_pool`, gated MLPs.
+    before the blocks (`norm_pre`, in CLIP), pooling by attention (`attn_pool`, in SigLIP), gated MLPs.
     Some "gap" models of SigLIP load and yet differ: their GELU is approximate.
     Tokens stand in the order class token, distillation token, registers, patches; all but the last are `prefix` tokens.
     Raises ValueError for images of another rank, dtype, device, channel count or size, and for weights of other shapes.
