@@ -133,7 +133,7 @@ def exercise_6(passes):
         return right("What the teacher took is gone before the student begins.")
     known = {"The teacher's own training is not counted.": lambda n, s, t, k: n / s,
              "A pass of the teacher does not cost a pass of the plain model: it costs its own ratio.": lambda n, s, t, k: (n - k) / s,
-             "A dearer step allows fewer passes: divide.": lambda n, s, t, k: (n - k * t) * s,
+             "A step that costs more allows fewer passes: divide.": lambda n, s, t, k: (n - k * t) * s,
              "The teacher's passes were charged at the student's price.": lambda n, s, t, k: n / s - k,
              "The teacher's time was added, not taken off.": lambda n, s, t, k: (n + k * t) / s,
              "The student's own step costs more than the plain one's: divide by its ratio.": lambda n, s, t, k: n - k * t,
