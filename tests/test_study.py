@@ -81,12 +81,13 @@ def test_a_dry_run_leaves_the_record_alone(study, tmp_path, monkeypatch):
     assert json.loads((tmp_path / "runs-dry.json").read_text(encoding="utf-8"))["runs"]["one"]["dry"] is True
 
 
-def test_a_partial_record_trains_nothing_and_names_what_is_not_done(study, tmp_path, monkeypatch):
+def test_a_partial_record_trains_nothing_and_names_what_is_not_done(study, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [*sys.argv, "--partial"])
     kept = {"commit": "of the runs", "torch": "1.0", "data": "d", "training images": 9, "interval": "none",
             "runs": {"two": {"validation_accuracy": 0.2}}}
     (tmp_path / "runs.json").write_text(json.dumps(kept), encoding="utf-8")
     study.collect("probe", refuse, JOBS | {"three": (3,)}, {}, lambda runs: {"accuracy": runs})
+    assert "failed" not in capsys.readouterr().out  # as it would say of a run that `refuse` has stopped
     record = json.loads((tmp_path / "record.json").read_text(encoding="utf-8"))
     del kept["runs"]
     assert record == kept | {"accuracy": {"two": {"validation_accuracy": 0.2}}, "not done": ["one", "three"]}
