@@ -80,8 +80,8 @@ def test_a_dry_run_leaves_the_record_alone(study, tmp_path, monkeypatch):
     assert json.loads((tmp_path / "runs-dry.json").read_text(encoding="utf-8"))["runs"]["one"]["dry"] is True
 
 
-KNOWN = ("bench", "clinic", "explanations", "loading", "lora", "mae", "mae_faults", "speed", "staircase", "stems",
-         "steps", "transfer", "vit_cnn")
+KNOWN = ("bench", "clinic", "explanations", "inference", "loading", "lora", "mae", "mae_faults", "speed", "staircase",
+         "stems", "steps", "transfer", "vit_cnn")
 
 
 def test_the_list_names_every_study_and_no_helper():
