@@ -1,6 +1,6 @@
 """What makes a trained ViT answer faster, and what each way costs: accuracy against images a second, one and in pairs.
 
-    python book/studies inference --from FILE --like vit_small_patch14_dinov2              accuracy; an hour on one core
+    python book/studies inference --from FILE --like vit_small_patch14_dinov2              accuracy; half an hour on one core
     python book/studies inference --from FILE --like vit_small_patch14_dinov2 --times      times; six quiet minutes
 
 Both have a trial of a minute, `--dry`, on a model of the zoo alone. FILE holds the weights of a ViT-S with patches of
@@ -35,11 +35,12 @@ from torch.nn import functional as F
 from vitlib.checkpoint import ZOO, environment, load_zoo, save_record
 from vitlib.data import ImageSet, normalise
 from vitlib.devices import keep_memory
-from vitlib.early_exit import block_features, exit_heads
+from vitlib.early_exit import EarlyExit, block_features, exit_heads
 from vitlib.frozen import best_head
 from vitlib.pruning import head_importance
 from vitlib.published import adapt, load_published
 from vitlib.sources import load_cifar10
+from vitlib.train import autocast
 from vitlib.transfer import embed, with_head
 
 SMALL, SIZE, BATCH = "ViT-S/14", 224, 64
@@ -47,7 +48,7 @@ BASE = "a ViT-S/14 pre-trained as DINOv2 and then trained for saliency, with a l
 # For each subject: training and test images of a class, pairs that a block merges, heads to prune, blocks with a head
 # on the way; and how many pairs are merged where merging is half of a pair of methods, and where more of it is.
 OURS = {"train": 250, "test": 200, "r": (2, 4, 8, 12), "merge": (4, 8), "heads": (1, 2, 4), "exits": (1, 2, 3)}
-PLANS = {SMALL: {"train": 100, "test": 100, "r": (4, 8, 12, 16, 20), "merge": (12, 16), "heads": (6, 12, 24),
+PLANS = {SMALL: {"train": 100, "test": 50, "r": (4, 8, 12, 16, 20), "merge": (12, 16), "heads": (6, 12, 24),
                  "exits": (6, 8, 10)}, "cpu-150": OURS, "cifar10-tiny": OURS}
 LATENCY = ("eager fp32", "compiled", "ONNX Runtime", "int8, ONNX Runtime", "int8, torch", "bf16 autocast",
            "bf16 weights", "merging", "pruned heads", "early exit 0.9")  # at a batch of one, beside the pairs
@@ -82,16 +83,16 @@ def prepare(name: str, args: argparse.Namespace, folder: Path) -> Subject:
         kept = torch.load(path, weights_only=True)
     else:
         train, _ = photographs(name, args.dry)
-        features = block_features(model, train.images)
-        if name == SMALL:
-            final = embed(adapt(model, classes=0), train.images)
-            head, decay = best_head(final, train.labels, 10)
-            model = with_head(model, head)
-        else:
-            decay = 1e-2
+        few, decay = train.subset(torch.arange(0, len(train), max(1, len(train) // 200))), 1e-2
+        with autocast(torch.device("cpu"), "bf16"):  # as the transfer study does: a third of the time
+            features = block_features(model, train.images)
+            if name == SMALL:
+                final = embed(adapt(model, classes=0), train.images).float()
+                head, decay = best_head(final, train.labels, 10)
+                model = with_head(model, head)
+            importance = head_importance(model, few, 20)
         exits = exit_heads(features, train.labels, 10, decay)
-        few = train.subset(torch.arange(0, len(train), max(1, len(train) // 300)))
-        kept = {"head": model.head.state_dict(), "decay": decay, "importance": head_importance(model, few, 20),
+        kept = {"head": model.head.state_dict(), "decay": decay, "importance": importance,
                 "exits": {blocks: exits[blocks].state_dict() for blocks in plan["exits"]}}
         torch.save(kept, path)
         print(f"{name}: probe and heads on the way are there", flush=True)
@@ -108,7 +109,9 @@ def batches(images: Tensor, size: int) -> list[Tensor]:
 def accuracy(subject: Subject, method: str, dry: bool) -> dict:
     """What a method answers to every test image, as a text of digits; its logits beside those of eager fp32."""
     _, test = photographs(subject.name, dry)
-    call = build(subject, method)
+    call, passed = build(subject, method), []
+    if isinstance(early := getattr(call, "model", None), EarlyExit):
+        early.route = lambda images, route=early.route: (found := route(images), passed.append(found[1]))[0]
     with torch.inference_mode():
         logits = torch.cat([call(part).float() for part in batches(test.images, min(BATCH, len(test)))])[:len(test)]
     path = subject.folder / f"{subject.name.replace('/', '-')}-logits.pt"
@@ -117,10 +120,8 @@ def accuracy(subject: Subject, method: str, dry: bool) -> dict:
     own = torch.load(path, weights_only=True)
     found = {"predicted": "".join(map(str, logits.argmax(dim=1).tolist())),
              "largest logit difference": float(f"{(logits - own).abs().max():.3g}")}
-    if "exit" in method or "blocks" in method:
-        dtype = next(call.model.parameters()).dtype
-        passed = torch.cat([call.model.route(normalise(part).to(dtype))[1] for part in test.images.split(BATCH)])
-        found["mean blocks"] = round(passed.float().mean().item(), 2)
+    if passed:
+        found["mean blocks"] = round(torch.cat(passed)[:len(test)].float().mean().item(), 2)
     return found
 
 
@@ -246,7 +247,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ZOO / "inference.json", help="the finished record")
     parser.add_argument("--dry", action="store_true", help="few images of one zoo model, nothing written to --out")
     args = parser.parse_args()
-    torch.set_num_threads(args.threads or (os.cpu_count() if args.times else 1))
+    torch.set_num_threads(args.threads or (os.cpu_count() if args.times and not args.dry else 1))
     torch._dynamo.config.recompile_limit = 64  # one for each compiled model and batch; beyond it nothing is compiled
     keep_memory()
     work = args.work.with_stem(args.work.stem + "-dry") if args.dry else args.work
