@@ -1,6 +1,6 @@
 """What makes a trained ViT answer faster, and what each way costs: accuracy against images a second, one and in pairs.
 
-    python book/studies inference --from FILE --like vit_small_patch14_dinov2              accuracy; half an hour on one core
+    python book/studies inference --from FILE --like vit_small_patch14_dinov2           accuracy; half an hour, one core
     python book/studies inference --from FILE --like vit_small_patch14_dinov2 --times      times; six quiet minutes
 
 Both have a trial of a minute, `--dry`, on a model of the zoo alone. FILE holds the weights of a ViT-S with patches of
@@ -84,12 +84,14 @@ def prepare(name: str, args: argparse.Namespace, folder: Path) -> Subject:
     else:
         train, _ = photographs(name, args.dry)
         few, decay = train.subset(torch.arange(0, len(train), max(1, len(train) // 200))), 1e-2
-        with autocast(torch.device("cpu"), "bf16"):  # as the transfer study does: a third of the time
+        bf16 = autocast(torch.device("cpu"), "bf16")  # as the transfer study does: a third of the time
+        with bf16:
             features = block_features(model, train.images)
-            if name == SMALL:
-                final = embed(adapt(model, classes=0), train.images).float()
-                head, decay = best_head(final, train.labels, 10)
-                model = with_head(model, head)
+            final = embed(adapt(model, classes=0), train.images).float() if name == SMALL else None
+        if name == SMALL:
+            head, decay = best_head(final, train.labels, 10)
+            model = with_head(model, head)
+        with bf16:
             importance = head_importance(model, few, 20)
         exits = exit_heads(features, train.labels, 10, decay)
         kept = {"head": model.head.state_dict(), "decay": decay, "importance": importance,
