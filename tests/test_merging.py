@@ -22,7 +22,8 @@ from vitlib.vit import ViT
 
 FINE = replace(TINY, image_size=24, depth=3)  # 36 patches
 KINDS = [{"pool": "cls"}, {"pool": "mean"}, {"pool": "distilled"}, {"pool": "cls", "registers": 2},
-         {"pool": "mean", "keep_cls": True}, {"pool": "mean", "fc_norm": True, "layer_scale": 0.5}]
+         {"pool": "mean", "keep_cls": True}, {"pool": "mean", "fc_norm": True, "layer_scale": 0.5},
+         {"pool": "cls", "qk_norm": True}]
 
 
 def vit(**changes):
@@ -170,6 +171,12 @@ def test_exported_it_runs_with_another_batch_size(kind, tmp_path):
 def test_an_r_that_is_none_is_refused(r):
     with pytest.raises(ValueError, match="r counts the pairs|r has"):
         merged(vit(), r)
+
+
+@pytest.mark.parametrize("change", [{"positions": "rope"}, {"pool": "sequence"}], ids=str)
+def test_models_whose_tokens_cannot_stand_for_several_patches_are_refused(change):
+    with pytest.raises(ValueError, match=f"{[*change][0]}='{[*change.values()][0]}' cannot be merged"):
+        merged(vit(**change), 1)
 
 
 def test_other_models_and_too_few_patches_are_refused():

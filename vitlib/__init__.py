@@ -13,12 +13,14 @@ Parts
     patches     an image cut into patches, and a token from each
     positions   codes that say where a token comes from
     attention   scaled dot-product attention, and several heads of it
+    rotary      queries and keys turned by their places, or normalised
     resnet      a residual block of convolutions, and the network to compare with
     stems       convolutions in front of the encoder, in place of one cut
 Model
     encoder     MLP, DropPath, LayerScale and the encoder block
     inputs      images and weights that a ViT cannot read
     vit         the Vision Transformer and its configuration
+    windows     attention inside shifted windows: Swin's block
 Training
     muon        momentum whose every step is made nearly orthogonal
     optim       optimisers, which parameters decay, the learning rate over time
@@ -27,6 +29,7 @@ Training
     guards      what cannot be trained, refused before the first step
     checkpoint  files to resume from, weights to share, records of runs; the zoo
     train       the loop
+    distil      learning from a trained network beside the labels
     recipes     named models and trainings
 Looking inside
     maps        attention maps, drawn and summed up

@@ -48,11 +48,15 @@ class MultiHeadAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
         self.drop = nn.Dropout(dropout)
 
+    def split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        qkv = self.qkv(x).unflatten(2, (3, self.heads, -1))  # (B, N, 3, h, d)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # three times (B, h, N, d)
+        return q, k, v
+
     def forward(self, x: Tensor, need_weights: bool = False,
                 queries: int | None = None) -> Tensor | tuple[Tensor, Tensor]:
         check_tokens(x, self.qkv.in_features, queries)
-        qkv = self.qkv(x).unflatten(2, (3, self.heads, -1))  # (B, N, 3, h, d)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # three times (B, h, N, d)
+        q, k, v = self.split(x)
         q = q[:, :, :queries]  # None keeps all N
         weights = attention_weights(q, k) if need_weights else None  # (B, h, N, N); the fused kernel keeps none
         y = weights @ v if need_weights else F.scaled_dot_product_attention(q, k, v)  # (B, h, N, d)

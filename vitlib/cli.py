@@ -15,13 +15,13 @@ from torch.distributed import DistError
 
 from .checkpoint import environment, export_weights, save_record
 from .commands import add_common, add_finetune, add_predict, changes_of, check_folder
-from .data import ImageSet, stratified_split
+from .data import ImageSet, on_device, stratified_split
 from .devices import keep_memory
 from .parallel import group, number_0_first, processes, rank
 from .recipes import RECIPES
 from .settings import override
 from .sources import load_data
-from .train import evaluate, fit, on_device, predict
+from .train import evaluate, fit, predict
 from .vit import ViT
 
 

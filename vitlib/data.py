@@ -127,3 +127,8 @@ def stratified_split(data: ImageSet, fraction: float, seed: int = 0) -> tuple[Im
         aside.append(indices[:cut])
         kept.append(indices[cut:])
     return data.subset(torch.cat(kept).sort().values), data.subset(torch.cat(aside).sort().values)
+
+
+def on_device(data: ImageSet, device: torch.device) -> ImageSet:
+    """The same images, in the memory of `device`; what is there already is not copied."""
+    return ImageSet(data.images.to(device), data.labels.to(device), data.classes, name=data.name)

@@ -16,7 +16,7 @@ def read_tokens(model: ViT, x: Tensor) -> Tensor:
 
     Built in chapter 19.
     """
-    return x[:, model.prefix:].mean(dim=1) if model.config.pool == "mean" else x[:, 0]
+    return x[:, 0] if model.config.pool in ("cls", "distilled") else x[:, model.prefix:].mean(dim=1)
 
 
 @torch.no_grad()
@@ -66,7 +66,7 @@ class EarlyExit(nn.Module):
                 logits[left[sure]], blocks[left[sure]] = said[sure].to(logits.dtype), passed
                 x, left = x[~sure], left[~sure]
         if len(x):
-            read = {"cls": 1, "distilled": 2, "mean": None}[model.config.pool]
+            read = {"cls": 1, "distilled": 2}.get(model.config.pool)
             last = model.classify(model.norm(model.blocks[-1](x, queries=read)))
             logits[left] = last.to(logits.dtype)
         return logits, blocks

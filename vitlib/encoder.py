@@ -1,5 +1,7 @@
 """The encoder block: attention mixes the tokens, an MLP thinks about each, residuals keep the path open."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -63,15 +65,16 @@ class EncoderBlock(nn.Module):
 
     With `need_weights=True` also returns the attention weights (B, h, N, N). With `queries=n` only the first n
     tokens go on, (B, n, D), having read all N: enough for a last block of which only the class token is used.
-    `layer_scale` is where the gains of LayerScale start; at 0 there are none.
+    `layer_scale` is where the gains of LayerScale start; at 0 there are none. `attention` makes another kind of it.
     Source: Dosovitskiy et al. 2021, equations 2 and 3. Built in chapter 6.
     """
 
     def __init__(self, dim: int, heads: int, hidden: int, qkv_bias: bool = True, dropout: float = 0.0,
-                 drop_path: float = 0.0, layer_scale: float = 0.0, eps: float = 1e-6):
+                 drop_path: float = 0.0, layer_scale: float = 0.0, eps: float = 1e-6,
+                 attention: Callable[..., MultiHeadAttention] = MultiHeadAttention):
         super().__init__()
         self.norm1 = nn.LayerNorm(dim, eps)
-        self.attn = MultiHeadAttention(dim, heads, qkv_bias, dropout)
+        self.attn = attention(dim, heads, qkv_bias, dropout)
         self.ls1 = LayerScale(dim, layer_scale) if layer_scale else nn.Identity()
         self.norm2 = nn.LayerNorm(dim, eps)
         self.mlp = MLP(dim, hidden, dropout)

@@ -171,9 +171,9 @@ def differentiable(model: ViT) -> Iterator[None]:
 
 def check_class_token(model: ViT) -> None:
     """Raise ValueError for a model whose answer is not read from a class token."""
-    if model.config.pool == "mean":
-        raise ValueError("pictures draws what the class token reads, and this model has none, as with pool='mean'; "
-                         "input_gradient, occlusion and token_dropping do without")
+    if model.config.pool in ("mean", "sequence"):
+        raise ValueError("pictures draws what the class token reads, and this model has none, as with "
+                         f"pool={model.config.pool!r}; input_gradient, occlusion and token_dropping do without")
 
 
 def check_blur(images: Tensor) -> None:

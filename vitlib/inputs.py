@@ -1,9 +1,12 @@
-"""Images and weights that a ViT cannot read, refused in words that name the fix."""
+"""Images, weights and configurations that no ViT can have, refused in words that name the fix."""
 
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+
+from .settings import check_types
+from .stems import STEMS
 
 
 def check_images(images: Tensor, weight: Tensor) -> None:
@@ -40,3 +43,29 @@ def check_shapes(model: nn.Module, state: Mapping[str, Tensor], strict: bool) ->
             fix = fixes.get(name.split(".")[0], "the configurations differ: build the model with that of the weights")
             raise ValueError(f"{name} is {tuple(state[name].shape)} in the weights and {tuple(here.shape)} in the "
                              f"model; {fix}")
+
+
+def check_config(c) -> None:
+    """Raise ValueError for a value that no ViT can have."""
+    check_types(c)
+    for name, known in (("stem", STEMS), ("pool", ("cls", "mean", "sequence", "distilled")),
+                        ("positions", ("learned", "sincos", "rope", "none"))):
+        if getattr(c, name) not in known:
+            raise ValueError(f"{name}={getattr(c, name)!r} is not one of {', '.join(known)}")
+    for name in ("image_size", "patch_size", "channels", "dim", "depth", "heads", "mlp_ratio", "norm_eps"):
+        if getattr(c, name) <= 0:
+            raise ValueError(f"{name} must be positive, got {getattr(c, name)}")
+    if c.dim * c.mlp_ratio < 1:
+        raise ValueError(f"mlp_ratio {c.mlp_ratio} leaves no width to an MLP of dim {c.dim}; use 1 / dim or more")
+    for name in ("classes", "registers", "layer_scale"):
+        if getattr(c, name) < 0:
+            raise ValueError(f"{name} must be 0 (none) or more, got {getattr(c, name)}")
+    for name in ("fc_norm", "keep_cls"):
+        if getattr(c, name) and c.pool != "mean":
+            raise ValueError(f"{name}=True belongs to pool='mean', got pool={c.pool!r}")
+    if c.positions == "rope" and c.patch_drop:
+        raise ValueError(f"positions='rope' turns each patch by its place, which patch_drop={c.patch_drop} would mix "
+                         "up; use patch_drop=0, or positions that are added to the tokens")
+    for name in ("dropout", "drop_path", "patch_drop"):
+        if not 0 <= getattr(c, name) < 1:
+            raise ValueError(f"{name} is a probability in [0, 1), got {getattr(c, name)}")

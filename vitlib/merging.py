@@ -103,7 +103,7 @@ def proportional_attention(attn: MultiHeadAttention, x: Tensor, size: Tensor | N
     (B, N, D), (B, N, 1) -> (B, N, D), (B, N, d): softmax(q kᵀ / √d + log size). Without sizes it is `attn` itself.
     Source: Bolya et al. 2023, equation 1. Built in chapter 19.
     """
-    q, k, v = attn.qkv(x).unflatten(2, (3, attn.heads, -1)).permute(2, 0, 3, 1, 4)  # three times (B, h, N, d)
+    q, k, v = attn.split(x)  # three times (B, h, N, d)
     more = None if size is None else size.log().to(q.dtype)[:, None].transpose(2, 3)  # (B, 1, 1, N)
     y = F.scaled_dot_product_attention(q[:, :, :queries], k, v, more)  # (B, h, N, d)
     return attn.drop(attn.proj(y.transpose(1, 2).flatten(2))), k.mean(dim=1)
@@ -151,7 +151,7 @@ class MergedViT(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         prefix, pool = self.vit.prefix, self.vit.config.pool
-        x, size = self.encode(self.vit.embed(images), {"cls": 1, "distilled": 2, "mean": None}[pool])
+        x, size = self.encode(self.vit.embed(images), {"cls": 1, "distilled": 2}.get(pool))
         if pool == "mean" and size is not None:  # so that the mean over tokens is one over patches
             x = x * size / size[:, prefix:].mean(dim=1, keepdim=True)
         return self.vit.classify(x)
@@ -187,6 +187,10 @@ def check_mergeable(model: ViT, r: int | Sequence[int]) -> None:
     """Raise ValueError unless the model is a ViT and r counts pairs, one number for all blocks or one for each."""
     if not isinstance(model, ViT):
         raise ValueError(f"merged reads a ViT of vitlib, got {type(model).__name__}")
+    for name, value, why in (("positions", "rope", "a token of several patches has no single place to be turned by"),
+                             ("pool", "sequence", "it weighs tokens, and would have to weigh patches")):
+        if getattr(model.config, name) == value:
+            raise ValueError(f"a model with {name}={value!r} cannot be merged: {why}")
     all_r, depth = list(r) if isinstance(r, Sequence) else [r] * len(model.blocks), len(model.blocks)
     if len(all_r) != depth:
         raise ValueError(f"the model has {depth} blocks, and r has {len(all_r)} numbers; give one for each block, or a "

@@ -68,7 +68,7 @@ def level_of(name: str, depth: int) -> int:
     """How many blocks, and one for what stands before them, lie below a parameter. Built in chapter 15."""
     if name.startswith("blocks."):
         return 1 + int(name.split(".")[1])
-    return depth + 1 if name.startswith(("norm", "fc_norm", "head")) else 0
+    return depth + 1 if name.startswith(("norm", "fc_norm", "attn_pool", "head")) else 0
 
 
 def make_optimizers(model: nn.Module, kind: str, lr: float, weight_decay: float, betas: tuple[float, float],

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from .checkpoint import describe, load_checkpoint, restore, save_checkpoint, snapshot
-from .data import ImageSet, normalise
+from .data import ImageSet, normalise, on_device
 from .devices import as_device, device_of, layout_for
 from .mae import MaskedAutoencoder
 from .optim import finite_or_stop, learning_rate, make_optimizers, set_rate
 from .parallel import processes
-from .train import TrainConfig, autocast, batches, on_device, quiet
+from .train import TrainConfig, autocast, batches, quiet
 from .vit import ViT, evaluating
 
 

@@ -42,4 +42,23 @@ class ResidualStem(ConvStem):
         self.proj = nn.Sequential(*self.proj[:-1][:3], *blocks, self.proj[-1])  # first convolution, blocks, 1×1
 
 
-STEMS = {"patch": PatchEmbed, "conv": ConvStem, "residual": ResidualStem}
+class PooledStem(ConvStem):
+    """The tokeniser of the compact convolutional transformer: (B, C, H, W) -> (B, N, D).
+
+    Each 3×3 convolution keeps the sides, ReLU follows, and a maximum over 3×3 pixels halves them. The first of several
+    has 64 channels. Shapes and errors are ConvStem's.
+    Source: Hassani et al. 2021, "Escaping the big data paradigm with compact transformers", section 3.1.3. Built in
+    chapter 18.
+    """
+
+    def __init__(self, image_size: int, patch_size: int, channels: int, dim: int):
+        super().__init__(image_size, patch_size, channels, dim)
+        halvings, layers = patch_size.bit_length() - 1, []
+        if not halvings:
+            raise ValueError("a pooled stem halves the sides at least once: patch_size must be 2 or more, got 1")
+        for inside, outside in pairwise([channels] + [64] * (halvings - 1) + [dim]):
+            layers += [nn.Conv2d(inside, outside, 3, padding=1, bias=False), nn.ReLU(), nn.MaxPool2d(3, 2, padding=1)]
+        self.proj = nn.Sequential(*layers)
+
+
+STEMS = {"patch": PatchEmbed, "conv": ConvStem, "residual": ResidualStem, "pooled": PooledStem}

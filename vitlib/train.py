@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,13 +15,15 @@ from tqdm import tqdm
 
 from .augment import cutmix, mixup, random_augment, random_crop, random_erase, random_flip
 from .checkpoint import describe, load_checkpoint, restore, save_checkpoint, snapshot
-from .data import ImageSet, normalise
+from .data import ImageSet, normalise, on_device
 from .devices import as_device, device_of, has_bf16, layout_for, same_draws
 from .guards import check_run, check_settings
 from .modes import training_mode
 from .optim import finite_or_stop, learning_rate, make_optimizers, set_rate
 from .parallel import connect, rank, share, summed, unwrapped
 from .vit import evaluating
+
+Objective = Callable[..., tuple[Tensor, Tensor]]  # (model, images, targets, config) -> logits (B, K), loss
 
 
 @dataclass(frozen=True)
@@ -109,8 +111,14 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager:
     return nullcontext()
 
 
+def label_loss(model: nn.Module, images: Tensor, targets: Tensor, config: TrainConfig) -> tuple[Tensor, Tensor]:
+    """Logits (B, K), and the cross-entropy between them and the targets (B, K). Built in chapter 8."""
+    logits = model(images)  # (B, K)
+    return logits, F.cross_entropy(logits, targets, label_smoothing=config.label_smoothing)
+
+
 def train_one_epoch(model: nn.Module, data: ImageSet, optimizers: list, config: TrainConfig, epoch: int,
-                    g: torch.Generator, average: nn.Module | None = None) -> dict:
+                    g: torch.Generator, average: nn.Module | None = None, objective: Objective = label_loss) -> dict:
     """One pass over the data; returns the mean loss and accuracy on the augmented batches. Built in chapter 8."""
     training_mode(model, config.is_calm(epoch))
     steps = max(1, len(data) // config.batch_size)
@@ -121,8 +129,7 @@ def train_one_epoch(model: nn.Module, data: ImageSet, optimizers: list, config: 
         set_rate(optimizers, learning_rate(step, total, 1.0, round(config.warmup * total), config.schedule,
                                            config.drops, config.drop_factor))
         with autocast(images.device, config.precision):
-            logits = model(images)  # (B, K)
-            loss = F.cross_entropy(logits, targets, label_smoothing=config.label_smoothing)
+            logits, loss = objective(model, images, targets, config)
         for optimizer in optimizers:
             optimizer.zero_grad()
         loss.backward()
@@ -160,12 +167,14 @@ def evaluate(model: nn.Module, data: ImageSet) -> dict:
 
 
 def fit(model: nn.Module, train: ImageSet, config: TrainConfig, validation: ImageSet | None = None,
-        checkpoint: str | Path | None = None, resume: bool = False, device: str | torch.device = "cpu") -> list[dict]:
+        checkpoint: str | Path | None = None, resume: bool = False, device: str | torch.device = "cpu",
+        objective: Objective = label_loss) -> list[dict]:
     """Train `model` in place; returns one dict an epoch: losses, accuracies, seconds.
 
     Any module that gives logits (B, K) will do. It ends on `device` and in evaluation mode, whether an epoch was left
     to train or not; with config.ema, with the averaged weights. With `checkpoint`, the whole state is kept after every
-    epoch; `resume=True` goes on from it, on a CPU bit for bit as if there had been no stop. Raises ValueError when
+    epoch; `resume=True` goes on from it, on a CPU bit for bit as if there had been no stop. `objective` gives a batch's
+    logits and its loss; `distil.Teaching` is another one. Raises ValueError when
     data and model do not fit or the checkpoint is of another run, FloatingPointError when the loss is no number.
     Built in chapter 8.
     """
@@ -190,7 +199,7 @@ def fit(model: nn.Module, train: ImageSet, config: TrainConfig, validation: Imag
         if rank():  # number 0 goes on with its own draws, as if it were alone
             torch.manual_seed(config.seed + 1000 * epoch + rank())
         start = time.perf_counter()
-        metrics = train_one_epoch(runner, train, optimizers, config, epoch, g, average)
+        metrics = train_one_epoch(runner, train, optimizers, config, epoch, g, average, objective)
         seconds = time.perf_counter() - start  # the training alone: neither evaluation nor saving
         if validation is not None:
             scores = evaluate(average.module if average else model, validation)
@@ -233,15 +242,6 @@ def warm_up(model: nn.Module, data: ImageSet, config: TrainConfig, device: torch
     return compiled
 
 
-def on_device(data: ImageSet, device: torch.device) -> ImageSet:
-    """The same images, in the memory of `device`; what is there already is not copied."""
-    return ImageSet(data.images.to(device), data.labels.to(device), data.classes, name=data.name)
-
-
 def quiet() -> bool:
     """No progress bar where nobody can see it move: neither a terminal nor a notebook, or not the first process."""
     return rank() > 0 or not (sys.stderr.isatty() or "ipykernel" in sys.modules)
-
-
-if __name__ == "__main__":
-    raise SystemExit("the command is now: python -m vitlib train RECIPE")

@@ -1,17 +1,19 @@
 """The Vision Transformer, assembled from patches, positions and encoder blocks."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from .attention import MultiHeadAttention
 from .encoder import EncoderBlock
-from .inputs import check_images, check_shapes
+from .inputs import check_config, check_images, check_shapes
 from .positions import sincos_2d
-from .settings import check_types
+from .rotary import PreparedAttention, Rotary
 from .stems import STEMS
 
 
@@ -30,9 +32,9 @@ class ViTConfig:
     depth: int = 4  # L, number of blocks
     heads: int = 4  # h
     mlp_ratio: float = 4.0  # M = mlp_ratio · D
-    pool: str = "cls"  # reads the class token; "mean" averages the patches; "distilled" reads two tokens, by two heads
-    stem: str = "patch"  # "patch": one cut; "conv": small convolutions; "residual": more of them
-    positions: str = "learned"  # "learned", "sincos" (fixed, 2-D) or "none"
+    pool: str = "cls"  # reads the class token; "mean" the patches; "sequence" weighs them; "distilled" reads two tokens
+    stem: str = "patch"  # "patch": one cut; "conv": small convolutions; "residual": more of them; "pooled": as in CCT
+    positions: str = "learned"  # "learned", "sincos" (fixed, 2-D), "rope" (turns queries and keys, 2-D) or "none"
     qkv_bias: bool = True
     dropout: float = 0.0
     drop_path: float = 0.0  # rate in the last block; grows linearly from 0
@@ -44,6 +46,7 @@ class ViTConfig:
     keep_cls: bool = False  # under pool "mean": a class token stands there, and nobody reads it
     prefix_positions: bool = True  # False: the tokens before the patches get no position code
     norm_eps: float = 1e-6  # what a LayerNorm adds to the variance
+    qk_norm: bool = False  # queries and keys are normalised, head by head
 
     def __post_init__(self) -> None:
         check_config(self)
@@ -88,7 +91,7 @@ class ViT(nn.Module):
         super().__init__()
         c = self.config = config
         self.patch_embed = STEMS[c.stem](c.image_size, c.patch_size, c.channels, c.dim)
-        self.cls_token = extra_tokens(int(c.pool != "mean" or c.keep_cls), c.dim)
+        self.cls_token = extra_tokens(int(c.pool in ("cls", "distilled") or c.keep_cls), c.dim)
         self.dist_token = extra_tokens(int(c.pool == "distilled"), c.dim)
         self.reg_token = extra_tokens(c.registers, c.dim)
         self.prefix = sum(token.shape[1] for token in self.tokens_before())  # how many stand before the patches
@@ -96,11 +99,12 @@ class ViT(nn.Module):
         self.patch_drop = PatchDrop(c.patch_drop, self.prefix)
         self.drop = nn.Dropout(c.dropout)
         rates = torch.linspace(0, c.drop_path, c.depth, device="cpu").tolist()  # on meta too, numbers
-        hidden = int(c.dim * c.mlp_ratio)
+        hidden, attention = int(c.dim * c.mlp_ratio), self.make_attention()
         self.blocks = nn.ModuleList(EncoderBlock(c.dim, c.heads, hidden, c.qkv_bias, c.dropout, rate, c.layer_scale,
-                                                 c.norm_eps) for rate in rates)
+                                                 c.norm_eps, attention) for rate in rates)
         self.norm = nn.Identity() if c.fc_norm else nn.LayerNorm(c.dim, c.norm_eps)
         self.fc_norm = nn.LayerNorm(c.dim, c.norm_eps) if c.fc_norm else nn.Identity()
+        self.attn_pool = nn.Linear(c.dim, 1) if c.pool == "sequence" else None
         self.head = nn.Linear(c.dim, c.classes) if c.classes else nn.Identity()
         self.head_dist = copy.deepcopy(self.head) if c.pool == "distilled" else None
         self.apply(init_weights)
@@ -111,13 +115,20 @@ class ViT(nn.Module):
     def make_positions(self) -> nn.Parameter | None:
         c, N = self.config, self.patch_embed.num_patches
         before = self.prefix if c.prefix_positions else 0
-        if c.positions == "none":
+        if c.positions in ("none", "rope"):
             return None
         if c.positions == "learned":
             return nn.Parameter(nn.init.trunc_normal_(torch.empty(1, before + N, c.dim), std=0.02))
         side = c.image_size // c.patch_size
         codes = torch.cat([torch.zeros(before, c.dim), sincos_2d(side, side, c.dim)])
         return nn.Parameter(codes[None], requires_grad=False)  # kept with the weights, never trained
+
+    def make_attention(self) -> Callable[..., MultiHeadAttention]:
+        c, side = self.config, self.config.image_size // self.config.patch_size
+        if c.positions != "rope" and not c.qk_norm:
+            return MultiHeadAttention
+        turn = Rotary((side, side), c.dim // c.heads, self.prefix) if c.positions == "rope" else None
+        return partial(PreparedAttention, qk_norm=c.qk_norm, rotary=turn, eps=c.norm_eps)
 
     def embed(self, images: Tensor) -> Tensor:
         check_images(images, next(self.patch_embed.parameters()))
@@ -142,12 +153,17 @@ class ViT(nn.Module):
     def classify(self, x: Tensor) -> Tensor:
         if self.config.pool == "mean":
             return self.head(self.fc_norm(x[:, self.prefix:].mean(dim=1)))  # (B, K)
+        if self.config.pool == "sequence":
+            return self.head(sequence_pool(x[:, self.prefix:], self.attn_pool))
         if self.config.pool == "distilled":
-            return (self.head(x[:, 0]) + self.head_dist(x[:, 1])) / 2
+            return self.both_heads(x).mean(dim=1)
         return self.head(x[:, 0])
 
+    def both_heads(self, x: Tensor) -> Tensor:
+        return torch.stack([self.head(x[:, 0]), self.head_dist(x[:, 1])], dim=1)  # (B, 2, K)
+
     def forward(self, images: Tensor) -> Tensor:
-        read = {"cls": 1, "distilled": 2, "mean": None}[self.config.pool]  # of the last block, only what is read
+        read = {"cls": 1, "distilled": 2}.get(self.config.pool)  # of the last block, only what is read
         return self.classify(self.encode(self.embed(images), queries=read))
 
     def attention_maps(self, images: Tensor) -> Tensor:
@@ -161,6 +177,17 @@ class ViT(nn.Module):
     def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False):
         check_shapes(self, state_dict, strict)
         return super().load_state_dict(state_dict, strict, assign)
+
+
+def sequence_pool(x: Tensor, score: nn.Linear) -> Tensor:
+    """A mean of the tokens whose weights the model learns: (B, N, D) -> (B, D).
+
+    A linear layer gives each token one number, and a softmax over the tokens makes weights of them. With a layer of
+    zeros it is the plain mean. Source: Hassani et al. 2021, "Escaping the big data paradigm with compact transformers",
+    section 3.1.2. Built in chapter 18.
+    """
+    weights = score(x).softmax(dim=1)  # (B, N, 1)
+    return (weights * x).sum(dim=1)
 
 
 def extra_tokens(count: int, dim: int) -> nn.Parameter | None:
@@ -196,26 +223,3 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes.items():
             module.training = mode
-
-
-def check_config(c: ViTConfig) -> None:
-    """Raise ValueError for a value that no ViT can have."""
-    check_types(c)
-    for name, known in (("stem", STEMS), ("pool", ("cls", "mean", "distilled")),
-                        ("positions", ("learned", "sincos", "none"))):
-        if getattr(c, name) not in known:
-            raise ValueError(f"{name}={getattr(c, name)!r} is not one of {', '.join(known)}")
-    for name in ("image_size", "patch_size", "channels", "dim", "depth", "heads", "mlp_ratio", "norm_eps"):
-        if getattr(c, name) <= 0:
-            raise ValueError(f"{name} must be positive, got {getattr(c, name)}")
-    if c.dim * c.mlp_ratio < 1:
-        raise ValueError(f"mlp_ratio {c.mlp_ratio} leaves no width to an MLP of dim {c.dim}; use 1 / dim or more")
-    for name in ("classes", "registers", "layer_scale"):
-        if getattr(c, name) < 0:
-            raise ValueError(f"{name} must be 0 (none) or more, got {getattr(c, name)}")
-    for name in ("fc_norm", "keep_cls"):
-        if getattr(c, name) and c.pool != "mean":
-            raise ValueError(f"{name}=True belongs to pool='mean', got pool={c.pool!r}")
-    for name in ("dropout", "drop_path", "patch_drop"):
-        if not 0 <= getattr(c, name) < 1:
-            raise ValueError(f"{name} is a probability in [0, 1), got {getattr(c, name)}")

@@ -36,9 +36,12 @@ def one_thread() -> None:
     keep_memory()
 
 
-def train_and_score(model: nn.Module, train: ImageSet, validation: ImageSet, config: TrainConfig) -> dict:
-    """What a study keeps of a run: the last epoch, its accuracy on the images set aside, the seconds of training."""
-    history = fit(model, train, config)
+def train_and_score(model: nn.Module, train: ImageSet, validation: ImageSet, config: TrainConfig, **options) -> dict:
+    """What a study keeps of a run: the last epoch, its accuracy on the images set aside, the seconds of training.
+
+    The options are those of `fit`.
+    """
+    history = fit(model, train, config, **options)
     accuracy = {"validation_accuracy": evaluate(model, validation)["accuracy"],
                 "train_accuracy": round(history[-1]["train_accuracy"], 4)}
     return accuracy | {"seconds": round(sum(epoch["seconds"] for epoch in history), 1)}
@@ -73,31 +76,36 @@ class Kept:
 
 
 def collect(name: str, run: Callable[..., dict], jobs: dict[str, tuple], about: dict,
-            summarise: Callable[[dict], dict]) -> None:
+            summarise: Callable[[dict], dict], on_gpu: bool = False) -> None:
     """Run `run(*job, dry)` for every job that is not done, and write the record when all are.
 
-    Each result is kept in runs/NAME.json as it comes, and the same command goes on from there. A record comes from
-    one commit, one torch and one set of images: raises ValueError when the file was begun with another.
+    With `on_gpu` there is an option --device, and `run(*job, dry, device)` is called. Each result is kept in
+    runs/NAME.json as it comes, and the same command goes on from there. A record comes from one commit, one torch
+    and one set of images: raises ValueError when the file was begun with another.
     """
     parser = argparse.ArgumentParser(description=f"Run the study {name}: {len(jobs)} trainings.")
     parser.add_argument("--work", type=Path, default=Path(f"runs/{name}.json"), help="where runs are kept as they end")
     parser.add_argument("--out", type=Path, default=ZOO / f"{name}.json", help="the finished record")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="runs side by side, one thread each")
     parser.add_argument("--dry", action="store_true", help="256 images, nothing written to --out")
+    parser.add_argument("--partial", action="store_true", help="train nothing: write the record of what is done")
+    if on_gpu:
+        parser.add_argument("--device", default="cpu", help="where the trainings run, such as cuda (default: cpu)")
     args = parser.parse_args()
+    device = [args.device] if on_gpu else []
     path = args.work.with_stem(args.work.stem + "-dry") if args.dry else args.work
     torch.set_num_threads(1)  # for the record of the environment too
     train, validation = data(args.dry)
-    begun = {"about": f"python book/studies {name}", **environment(), "data": train.name,
+    begun = {"about": f"python book/studies {name}", **environment(*device), "data": train.name,
              "training images": len(train), "validation images": len(validation), "seeds": list(SEEDS)}
     record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else begun | about | {"runs": {}}
     for key in ("commit", "torch", "data", "training images"):
-        if (old := record[key]) != begun[key]:
+        if (old := record[key]) != begun[key] and not args.partial:
             raise ValueError(f"{path} was begun with {key} {old}, this is {begun[key]}; go back to that to go on, "
                              "or delete the file to start again")
     with ProcessPoolExecutor(args.workers, get_context("spawn")) as pool:
-        left = {title: job for title, job in jobs.items() if title not in record["runs"]}
-        waiting = {pool.submit(run, *job, args.dry): title for title, job in left.items()}
+        left = {title: job for title, job in jobs.items() if title not in record["runs"] and not args.partial}
+        waiting = {pool.submit(run, *job, args.dry, *device): title for title, job in left.items()}
         for done in as_completed(waiting):
             if error := done.exception():  # the others go on; the same command tries this one again
                 print(f"{waiting[done]} failed: {error!r}", flush=True)
@@ -105,10 +113,10 @@ def collect(name: str, run: Callable[..., dict], jobs: dict[str, tuple], about: 
             record["runs"][waiting[done]] = done.result()
             save_record(path, record)
             print(f"{waiting[done]}: {done.result()['validation_accuracy']:.1%}", flush=True)
-    if missing := jobs.keys() - record["runs"].keys():
+    if (missing := jobs.keys() - record["runs"].keys()) and not args.partial:
         raise SystemExit(f"not done: {', '.join(sorted(missing))}; {path} keeps the rest")
     runs = record.pop("runs")
-    record |= summarise(runs)
+    record |= summarise(runs) | ({"not done": sorted(missing)} if missing else {})
     print(json.dumps(record, indent=1))
     if not args.dry:
         save_record(args.out, record)
