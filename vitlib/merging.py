@@ -77,7 +77,7 @@ def merge_tokens(x: Tensor, size: Tensor | None, matching: Matching, prefix: int
     return summed_up(x * size, matching, prefix) / merged, merged
 
 
-def follow(source: Tensor, matching: Matching, prefix: int = 0) -> Tensor:
+def followed(source: Tensor, matching: Matching, prefix: int = 0) -> Tensor:
     """Where each patch is after a merge: (B, N) numbers of tokens behind the prefix, before and after.
 
     Built in chapter 19.
@@ -145,7 +145,7 @@ class MergedViT(nn.Module):
         for i, (block, r) in enumerate(zip(self.vit.blocks, self.r)):
             x, size, matching = merged_block(block, x, size, r, prefix, queries if i == last else None)
             if sources is not None:
-                source = source if matching is None else follow(source, matching, prefix)
+                source = source if matching is None else followed(source, matching, prefix)
                 sources.append(source)
         return self.vit.norm(x), size
 

