@@ -126,7 +126,7 @@ def test_a_study_without_a_gpu_has_no_such_option(study, monkeypatch, capsys):
     assert "unrecognized arguments: --device cuda" in capsys.readouterr().err
 
 
-KNOWN = ("bench", "clinic", "explanations", "family", "family_costs", "loading", "lora", "mae", "mae_faults",
+KNOWN = ("bench", "clinic", "explanations", "family", "family_costs", "inference", "loading", "lora", "mae", "mae_faults",
          "speed", "staircase", "stems", "steps", "transfer", "vit_cnn")
 
 

@@ -49,6 +49,9 @@ Use
     pretrain    training without labels, and the features of every block
     lora        small matrices beside the trained ones, which learn another task
     adapters    such matrices in files of their own
+    merging     tokens that are alike become one, so that later blocks do less
+    pruning     which heads matter least, and the model without them
+    early_exit  a head after every block, for images that need no more
     frozen      a frozen model's features, kept, and the best head on them
     photos      the parts of your folder, and what is set aside
     figures     what the commands below draw

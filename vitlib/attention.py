@@ -49,14 +49,13 @@ class MultiHeadAttention(nn.Module):
         self.drop = nn.Dropout(dropout)
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        B, N, D = x.shape
-        qkv = self.qkv(x).reshape(B, N, 3, self.heads, D // self.heads)  # (B, N, 3, h, d)
+        qkv = self.qkv(x).unflatten(2, (3, self.heads, -1))  # (B, N, 3, h, d)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # three times (B, h, N, d)
         return q, k, v
 
     def forward(self, x: Tensor, need_weights: bool = False,
                 queries: int | None = None) -> Tensor | tuple[Tensor, Tensor]:
-        check_tokens(x, self.proj.in_features, queries)
+        check_tokens(x, self.qkv.in_features, queries)
         q, k, v = self.split(x)
         q = q[:, :, :queries]  # None keeps all N
         weights = attention_weights(q, k) if need_weights else None  # (B, h, N, N); the fused kernel keeps none
