@@ -13,6 +13,7 @@ from torch import nn
 from torchvision.models import VisionTransformer
 
 from vitlib.encoder import EncoderBlock
+from vitlib.families import config_of, whose
 from vitlib.vit import ViT, ViTConfig
 
 CONFIG = ViTConfig(image_size=16, patch_size=4, dim=24, depth=3, heads=3, classes=7, mlp_ratio=2.0)
@@ -137,6 +138,21 @@ def test_normalised_queries_do_not_load():
     theirs = timm_twin("cls", qk_norm=True)
     with pytest.raises(RuntimeError, match="attn.q_norm.weight"):
         ViT(CONFIG).load_state_dict(theirs.state_dict(), strict=True)
+
+
+@pytest.mark.parametrize("pool", ["cls", "mean"])
+def test_normalised_queries_load_where_the_configuration_has_them_and_it_is_read_off_the_weights(pool):
+    theirs = randomise(timm_twin(pool, qk_norm=True), 0.3)
+    config = replace(CONFIG, pool=pool, qk_norm=True)
+    assert config_of(theirs.state_dict(), heads=3) == config
+    ours = ViT(config).double().eval()
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    x = images()
+    assert ours(x).abs().max() > 0.1
+    torch.testing.assert_close(ours(x), theirs(x), atol=1e-10, rtol=0)
+    with pytest.raises(RuntimeError, match="attn.q_norm.weight"):
+        ours.load_state_dict(timm_twin(pool).state_dict(), strict=True)
+    assert whose(theirs.state_dict()) == ""  # no other family's, as it was once
 
 
 def test_registers_without_positions_do_not_load():

@@ -2,11 +2,14 @@ from itertools import pairwise
 
 import pytest
 import torch
+from common import randomise
 from torch import nn
+from torch.nn import functional as F
 from torchvision.models.resnet import BasicBlock
 
 from vitlib.patches import PatchEmbed
-from vitlib.stems import ConvStem, ResidualStem
+from vitlib.stems import ConvStem, PooledStem, ResidualStem
+from vitlib.vit import ViT, ViTConfig
 
 
 def test_a_stem_gives_tokens_where_patches_would_be_and_neighbours_share_pixels():
@@ -52,3 +55,42 @@ def test_a_residual_stem_sees_further_and_needs_a_power_of_two():
     assert (high - low + 1).tolist() == [7, 7]
     with pytest.raises(ValueError, match="power of 2, got 6"):
         ResidualStem(36, 6, 3, 24)
+
+
+@pytest.mark.parametrize(("P", "widths"), [(2, [24]), (4, [64, 24]), (8, [64, 64, 24])])
+def test_a_pooled_stem_is_convolution_relu_and_maximum_for_each_halving(P, widths):
+    stem = randomise(PooledStem(32, P, 3, 24))
+    kinds = [type(layer) for layer in stem.proj]
+    assert kinds == [nn.Conv2d, nn.ReLU, nn.MaxPool2d] * len(widths)
+    convolutions = [layer for layer in stem.proj if isinstance(layer, nn.Conv2d)]
+    assert [(c.in_channels, c.out_channels) for c in convolutions] == list(pairwise([3, *widths]))
+    x = torch.randn(2, 3, 32, 32)
+    y = x
+    for convolution in convolutions:
+        y = F.max_pool2d(F.conv2d(y, convolution.weight, padding=1).relu(), 3, stride=2, padding=1)
+    assert stem(x).shape == PatchEmbed(32, P, 3, 24)(x).shape == (2, (32 // P) ** 2, 24)
+    assert stem.num_patches == (32 // P) ** 2
+    torch.testing.assert_close(stem(x), y.flatten(2).mT, atol=1e-6, rtol=0)
+
+
+def test_a_pooled_stem_equals_vit_pytorchs_tokeniser():
+    cct = pytest.importorskip("vit_pytorch.cct", reason="its compact transformer: pip install -e '.[bench]'")
+    theirs = cct.Tokenizer(3, 1, 1, n_conv_layers=2, n_input_channels=3, n_output_channels=24, in_planes=64,
+                           activation=nn.ReLU, conv_bias=False)
+    ours, x = randomise(PooledStem(32, 4, 3, 24)), torch.randn(2, 3, 32, 32)
+    for layer, other in zip([m for m in theirs.modules() if isinstance(m, nn.Conv2d)], ours.proj[::3], strict=True):
+        layer.load_state_dict(other.state_dict(), strict=True)
+    torch.testing.assert_close(ours(x), theirs(x), atol=1e-6, rtol=0)
+
+
+def test_a_pooled_stem_halves_at_least_once():
+    with pytest.raises(ValueError, match="at least once: patch_size must be 2 or more, got 1"):
+        PooledStem(32, 1, 3, 24)
+    with pytest.raises(ValueError, match="power of 2, got 6"):
+        PooledStem(36, 6, 3, 24)
+    with pytest.raises(ValueError, match="does not divide"):
+        PooledStem(32, 5, 3, 24)
+    with pytest.raises(ValueError, match="reads images of shape"):
+        PooledStem(32, 4, 3, 24)(torch.randn(2, 3, 16, 16))
+    with pytest.raises(ValueError, match="patch_size must be 2 or more, got 1"):
+        ViT(ViTConfig(stem="pooled", patch_size=1))

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -80,8 +81,53 @@ def test_a_dry_run_leaves_the_record_alone(study, tmp_path, monkeypatch):
     assert json.loads((tmp_path / "runs-dry.json").read_text(encoding="utf-8"))["runs"]["one"]["dry"] is True
 
 
-KNOWN = ("bench", "clinic", "explanations", "inference", "loading", "lora", "mae", "mae_faults", "speed", "staircase",
-         "stems", "steps", "transfer", "vit_cnn")
+def test_a_partial_record_trains_nothing_and_names_what_is_not_done(study, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--partial"])
+    kept = {"commit": "of the runs", "torch": "1.0", "data": "d", "training images": 9, "interval": "none",
+            "runs": {"two": {"validation_accuracy": 0.2}}}
+    (tmp_path / "runs.json").write_text(json.dumps(kept), encoding="utf-8")
+    study.collect("probe", refuse, JOBS | {"three": (3,)}, {}, lambda runs: {"accuracy": runs})
+    assert "failed" not in capsys.readouterr().out  # as it would say of a run that `refuse` has stopped
+    record = json.loads((tmp_path / "record.json").read_text(encoding="utf-8"))
+    del kept["runs"]
+    assert record == kept | {"accuracy": {"two": {"validation_accuracy": 0.2}}, "not done": ["one", "three"]}
+    assert json.loads((tmp_path / "runs.json").read_text(encoding="utf-8"))["runs"] == record["accuracy"]  # unchanged
+    study.collect("probe", refuse, {"two": (2,)}, {}, lambda runs: {"accuracy": runs})
+    assert "not done" not in json.loads((tmp_path / "record.json").read_text(encoding="utf-8"))
+
+
+def test_a_partial_record_of_nothing_is_not_written_over_another(study, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--partial"])
+    (tmp_path / "record.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(SystemExit, match="nothing is done yet: there are no runs in .*runs.json"):
+        study.collect("probe", refuse, JOBS, {}, lambda runs: {"accuracy": runs})
+    assert (tmp_path / "record.json").read_text(encoding="utf-8") == "{}"
+
+
+def where(number: int, dry: bool, device: str) -> dict:
+    return {"validation_accuracy": number / 10, "device": device}
+
+
+@pytest.mark.parametrize(("arguments", "device"), [([], "cpu"), (["--device", "meta"], "meta")])
+def test_a_study_for_a_gpu_hands_the_device_to_each_run(study, tmp_path, monkeypatch, arguments, device):
+    monkeypatch.setattr(sys, "argv", [*sys.argv, *arguments])
+    asked = []
+    monkeypatch.setattr(study, "ProcessPoolExecutor", lambda workers, context: ThreadPoolExecutor(workers))
+    monkeypatch.setattr(study, "environment", lambda *on: asked.append(on) or {"commit": "c", "torch": "t"})
+    study.collect("probe", where, {"one": (1,)}, {}, lambda runs: {"accuracy": runs}, on_gpu=True)
+    record = json.loads((tmp_path / "record.json").read_text(encoding="utf-8"))
+    assert record["accuracy"]["one"]["device"] == device and asked == [(device,)]  # the record's machine is that one
+
+
+def test_a_study_without_a_gpu_has_no_such_option(study, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--device", "cuda"])
+    with pytest.raises(SystemExit):
+        study.collect("probe", tenth, JOBS, {}, lambda runs: runs)
+    assert "unrecognized arguments: --device cuda" in capsys.readouterr().err
+
+
+KNOWN = ("bench", "clinic", "explanations", "family", "family_costs", "inference", "loading", "lora", "mae",
+         "mae_faults", "speed", "staircase", "stems", "steps", "transfer", "vit_cnn")
 
 
 def test_the_list_names_every_study_and_no_helper():
@@ -130,3 +176,80 @@ def test_runs_are_kept_as_they_come_and_taken_over_from_an_earlier_record(study,
     (tmp_path / "new.json").write_text(re.sub(r'"torch": "[^"]+"', '"torch": "1.0"', text), encoding="utf-8")
     with pytest.raises(ValueError, match="begun with torch 1.0"):
         study.Kept(tmp_path / "new.json", {"about": "a study"})
+
+
+@pytest.fixture
+def family(monkeypatch):
+    monkeypatch.syspath_prepend(str(STUDIES))
+    return importlib.import_module("family")
+
+
+def test_the_family_asks_for_no_run_twice_and_for_teachers_first(family):
+    jobs = family.wanted()
+    alike = {(name, "few" if arm == "few images" else "all", count, seed) for name, arm, count, seed in jobs.values()}
+    assert len(alike) == len(jobs)  # a teacher has fewer passes than any other ResNet
+    assert list(jobs)[:3] == [f"teacher, seed {seed}" for seed in (0, 1, 2)]
+    for text, (name, arm, count, seed) in list(jobs.items())[3:]:
+        assert text.startswith(f"{name}, ") and text.endswith(f", seed {seed}") and count > 0
+        assert family.title(name, arm, count, seed) == text
+    assert family.title("four registers", "equal time", 11, 0) == "four registers, equal passes, seed 0"  # the same run
+    assert family.title("four registers", "equal time", 10, 0) == "four registers, equal time, seed 0"
+    assert family.title("DeiT, hard", "equal time", 11, 0) == "DeiT, hard, equal time, seed 0"
+    assert family.title("plain ViT", "few images", 110, 1) == "plain ViT, few images, seed 1"
+
+
+def test_equal_time_is_as_many_passes_as_cost_what_the_plain_ones_cost(family):
+    costs = json.loads((ZOO / "family_costs.json").read_text(encoding="utf-8"))["contenders"]
+    passes = family.passes()
+    assert set(passes) == {"equal passes", "equal time", "few images"}
+    assert passes["equal passes"] == dict.fromkeys(family.CONTENDERS, 11)
+    assert set(passes["equal time"]) == set(costs) - {"plain ViT"} and set(costs) == set(family.CONTENDERS)
+    for name, count in passes["equal time"].items():
+        lessons = 5 * costs["narrow ResNet-18"]["ratio"] if "DeiT" in name else 0
+        assert abs(count * costs[name]["ratio"] + lessons - 11) <= costs[name]["ratio"] / 2 + 1e-9, name
+    assert passes["few images"] == dict.fromkeys(family.FEW_IMAGES, 110)  # a tenth of the images, as many steps
+
+
+def made_up(accuracy):
+    return {"validation_accuracy": accuracy, "train_accuracy": accuracy + 0.1, "seconds": 2.0}
+
+
+def test_the_familys_summary_leaves_out_what_is_not_done_and_one_run_has_no_interval(family):
+    runs = {f"plain ViT, equal passes, seed {seed}": made_up(0.5 + 0.1 * seed) for seed in (0, 1, 2)}
+    runs |= {"four registers, equal passes, seed 2": made_up(0.75)}
+    runs |= {f"windows, equal passes, seed {seed}": made_up(0.6 + 0.1 * seed + 0.01 * seed) for seed in (0, 1)}
+    runs |= {"plain ViT, few images, seed 1": made_up(0.3), "residual stem, few images, seed 1": made_up(0.4),
+             "teacher, seed 1": made_up(0.8)}
+    summary = family.summarise(runs)
+    arms = summary["arms"]
+    assert {arm: list(rows) for arm, rows in arms.items()} == {
+        "equal passes": ["plain ViT", "four registers", "windows"], "equal time": [],
+        "few images": ["plain ViT", "residual stem"]}
+    assert summary["teacher"] == {"passes": 5, "accuracy": [0.8]}
+    assert arms["equal passes"]["four registers"] == {
+        "passes": 11, "seeds": [2], "accuracy": [0.75], "train_accuracy": [0.85], "seconds": [2.0],
+        "over the plain ViT": {"mean": pytest.approx(5.0)}}  # 0.75 - 0.7, of the same seed; no class token, no interval
+    over = arms["equal passes"]["windows"]["over the plain ViT"]
+    assert over["mean"] == pytest.approx(10.5) and over["interval_95"] == pytest.approx([10.5 - 6.353, 10.5 + 6.353])
+    assert arms["few images"]["residual stem"]["over the plain ViT"] == {"mean": pytest.approx(10.0)}  # with as few
+    assert family.summarise({})["arms"] == {"equal passes": {}, "equal time": {}, "few images": {}}
+
+
+def test_the_familys_record_is_what_its_own_runs_say(family):
+    """The runs are put together again from the rows of the record, and summarised anew."""
+    record, runs = json.loads((ZOO / "family.json").read_text(encoding="utf-8")), {}
+    for arm, rows in record["arms"].items():
+        for name, row in rows.items():
+            columns = zip(row["seeds"], row["accuracy"], row["train_accuracy"], row["seconds"], strict=True)
+            for seed, accuracy, train_accuracy, seconds in columns:
+                one = {"validation_accuracy": accuracy, "train_accuracy": train_accuracy, "seconds": seconds}
+                text = family.title(name, arm, row["passes"], seed)
+                assert runs.setdefault(text, one) == one, text  # one run that stands in two arms is the same in both
+    teachers = record["teacher"]["accuracy"]
+    runs |= {f"teacher, seed {seed}": made_up(accuracy) for seed, accuracy in enumerate(teachers)}
+    summary = json.loads(json.dumps(family.summarise(runs)))
+    for key, value in summary.items():
+        assert record[key] == value, key
+    assert set(record.get("not done", [])) == family.wanted().keys() - runs.keys()
+    assert runs.keys() <= family.wanted().keys()
+    assert (record["seeds"], record["training images"], record["validation images"]) == ([0, 1, 2], 45000, 5000)

@@ -20,7 +20,7 @@ from vitlib import train as module
 from vitlib.checkpoint import load_checkpoint, restore, save_checkpoint, snapshot
 from vitlib.data import normalise
 from vitlib.optim import learning_rate, make_optimizers
-from vitlib.train import TrainConfig, batches, evaluate, fit, predict, train_one_epoch
+from vitlib.train import TrainConfig, batches, evaluate, fit, label_loss, predict, train_one_epoch
 from vitlib.vit import ViT
 
 TESTS = Path(__file__).parent
@@ -140,6 +140,54 @@ def test_every_step_gets_its_rate_from_the_schedule(monkeypatch):
     monkeypatch.setattr(module, "set_rate", lambda o, factor: rates.append(factor) or set_rate(o, factor))
     run(replace(PLAIN, epochs=4, warmup=0.25, schedule="cosine"))
     assert rates == [learning_rate(step, 12, 1.0, 3, "cosine") for step in range(12)]
+
+
+def test_the_loss_of_the_labels_is_the_cross_entropy_to_softened_targets():
+    model, images = randomise(ViT(TINY), 0.3).double().eval(), torch.randn(5, 3, 8, 8, dtype=torch.float64)
+    targets = torch.rand(5, 3, dtype=torch.float64).softmax(dim=1)  # mixed, as mixup makes them
+    logits, loss = label_loss(model, images, targets, replace(PLAIN, label_smoothing=0.3))
+    assert torch.equal(logits, model(images))
+    softened = 0.7 * targets + 0.3 / 3
+    expected = -(softened * logits.log_softmax(dim=1)).sum(dim=1).mean()
+    torch.testing.assert_close(loss, expected, atol=1e-12, rtol=0)
+
+
+def test_training_without_an_objective_is_what_it_was_before_there_were_any():
+    """The loop of old, written out: forward pass and cross-entropy in it."""
+    config = replace(BUSY, ema=0.0, calm=0.0, label_smoothing=0.1, epochs=2)
+    torch.manual_seed(0)
+    model = ViT(BUSY_MODEL)
+    opts, g = optimizers(model, config), torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    model.train()
+    for epoch in range(2):
+        for i, (images, targets) in enumerate(batches(pictures(), config, epoch, g)):
+            module.set_rate(opts, learning_rate(3 * epoch + i, 6, 1.0, round(config.warmup * 6), "linear"))
+            loss = F.cross_entropy(model(images), targets, label_smoothing=0.1)
+            model.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+            for optimizer in opts:
+                optimizer.step()
+    fitted, _ = run(config, BUSY_MODEL)
+    for (name, value), other in zip(fitted.named_parameters(), model.parameters(), strict=True):
+        assert torch.equal(value, other), name
+
+
+def test_an_objective_gets_each_batch_and_its_loss_is_the_one_that_is_followed():
+    seen = []
+
+    def objective(model, images, targets, config):
+        logits, loss = label_loss(model, images, targets, config)
+        seen.append((images.shape, targets.shape, config))
+        return logits, 3 * loss
+
+    plain, tripled = run(PLAIN), run(PLAIN, objective=objective)
+    assert seen == [((8, 3, 8, 8), (8, 3), PLAIN)] * 6
+    assert tripled[1][0]["train_loss"] == pytest.approx(3 * plain[1][0]["train_loss"], rel=0.05)
+    assert same(plain, run(PLAIN, objective=label_loss)) and not same(plain, tripled)
+    stopped = run(replace(PLAIN, clip=0.0), objective=lambda *batch: (batch[0](batch[1]), 0 * batch[0](batch[1]).sum()))
+    assert stopped[1][-1]["train_loss"] == 0 and stopped[1][-1]["train_accuracy"] == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize("stem", ["patch", "conv"])  # with batch norm, its running statistics are averaged too

@@ -5,10 +5,14 @@ import numpy as np
 import pytest
 import torch
 from common import TINY, randomise
+from torch import nn
 
+from vitlib.attention import MultiHeadAttention
 from vitlib.encoder import EncoderBlock
 from vitlib.patches import patchify, unpatchify
+from vitlib.pooling import SequencePool
 from vitlib.positions import interpolate_positions, sincos_2d
+from vitlib.rotary import PreparedAttention
 from vitlib.vit import PatchDrop, ViT, ViTConfig, evaluating
 
 
@@ -86,7 +90,7 @@ def test_first_values_follow_the_recipe():
             assert parameter.abs().max() < 0.12, name  # six standard deviations
 
 
-@pytest.mark.parametrize("pool", ["cls", "mean"])
+@pytest.mark.parametrize("pool", ["cls", "mean", "sequence", "distilled"])
 def test_every_number_gets_a_gradient_but_the_biases_of_the_keys(pool):
     model = randomise(ViT(replace(TINY, pool=pool, registers=1)), 0.3).double()
     loss = torch.nn.functional.cross_entropy(model(images(6).double()), torch.arange(6) % 3)
@@ -94,6 +98,9 @@ def test_every_number_gets_a_gradient_but_the_biases_of_the_keys(pool):
     for name, parameter in model.named_parameters():
         gradient = parameter.grad
         assert gradient.isfinite().all(), name
+        if name == "attn_pool.bias":  # a softmax does not see this either
+            assert gradient.abs() < 1e-12
+            continue
         if name.endswith("qkv.bias"):  # shifting all keys shifts all scores of a row: softmax does not see it
             query, key, value = gradient.chunk(3)
             assert key.abs().max() < 1e-12 < value.abs().min(), name
@@ -131,6 +138,64 @@ def test_a_distilled_model_answers_with_the_mean_of_two_heads():
     torch.testing.assert_close(model(x), (model.head(tokens[:, 0]) + model.head_dist(tokens[:, 1])) / 2)
 
 
+def test_sequence_pooling_equals_the_compact_transformers_formula_and_with_zeros_the_mean():
+    x, pool = torch.randn(2, 5, 8, dtype=torch.float64), randomise(SequencePool(8), 1.0).double()
+    scores = nn.functional.linear(x, pool.weight, pool.bias)  # (B, N, 1)
+    expected = torch.matmul(scores.softmax(dim=1).transpose(-1, -2), x).squeeze(-2)  # as their code has it
+    torch.testing.assert_close(pool(x), expected, atol=1e-12, rtol=0)
+    assert pool(x).shape == (2, 8) and (expected - x.mean(dim=1)).abs().max() > 0.1
+    nn.init.zeros_(pool.weight)
+    torch.testing.assert_close(pool(x), x.mean(dim=1), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("registers", [0, 2])
+def test_a_model_that_pools_the_sequence_weighs_its_patches_alone(registers):
+    model, x = randomise(ViT(replace(TINY, pool="sequence", registers=registers)), 0.3).eval(), images(2)
+    tokens = model.features(x)
+    assert tokens.shape == (2, registers + 4, 16)
+    patches = tokens[:, registers:]
+    weights = (patches @ model.attn_pool.weight[0]).softmax(dim=1)[:, :, None]
+    torch.testing.assert_close(model(x), model.head((weights * patches).sum(dim=1)), atol=1e-6, rtol=0)
+    nn.init.zeros_(model.attn_pool.weight)
+    mean = ViT(replace(TINY, pool="mean", registers=registers)).eval()
+    mean.load_state_dict({name: v for name, v in model.state_dict().items() if not name.startswith("attn_pool")})
+    torch.testing.assert_close(model(x), mean(x), atol=1e-6, rtol=0)
+
+
+def test_two_heads_answer_each_from_its_token():
+    model, x = randomise(ViT(replace(TINY, pool="distilled", registers=1)), 0.3).eval(), images(2)
+    tokens = model.features(x)
+    expected = torch.stack([model.head(tokens[:, 0]), model.head_dist(tokens[:, 1])], dim=1)
+    assert torch.equal(model.both_heads(tokens), expected) and expected.shape == (2, 2, 3)
+    assert (expected[:, 0] - expected[:, 1]).abs().max() > 0.1
+
+
+@pytest.mark.parametrize(("changes", "kind"), [
+    ({}, MultiHeadAttention), ({"positions": "none"}, MultiHeadAttention), ({"qk_norm": True}, PreparedAttention),
+    ({"positions": "rope"}, PreparedAttention)])
+def test_each_block_has_the_attention_that_the_configuration_asks_for(changes, kind):
+    model = ViT(replace(TINY, norm_eps=1e-3, qkv_bias=False, dropout=0.25, **changes))
+    for block in model.blocks:
+        assert type(block.attn) is kind
+        assert (block.attn.heads, block.attn.qkv.bias, block.attn.drop.p) == (2, None, 0.25)
+        if "qk_norm" in changes:
+            assert [(norm.normalized_shape, norm.eps) for norm in (block.attn.q_norm, block.attn.k_norm)] == [
+                ((8,), 1e-3)] * 2
+            assert block.attn.q_norm is not block.attn.k_norm
+
+
+def test_a_block_is_given_another_attention_by_its_argument():
+    made = []
+
+    def attention(*arguments):
+        made.append(arguments)
+        return MultiHeadAttention(*arguments)
+
+    block = EncoderBlock(16, 2, 32, qkv_bias=False, dropout=0.25, attention=attention)
+    assert made == [(16, 2, False, 0.25)] and block.attn.qkv.bias is None
+    assert type(EncoderBlock(16, 2, 32).attn) is MultiHeadAttention
+
+
 def test_layer_scale_at_its_start_keeps_a_fresh_block_near_the_identity():
     x = torch.randn(2, 5, 16)
     plain, scaled = EncoderBlock(16, 2, 32).eval(), EncoderBlock(16, 2, 32, layer_scale=1e-5).eval()
@@ -145,7 +210,7 @@ def test_drop_path_grows_with_depth():
 CHANGES = {"image_size": 16, "patch_size": 2, "stem": "conv", "channels": 1, "classes": 4, "dim": 8, "depth": 3,
            "heads": 4, "mlp_ratio": 2.0, "pool": "mean", "positions": "none", "qkv_bias": False, "dropout": 0.2,
            "drop_path": 0.5, "patch_drop": 0.5, "registers": 2, "layer_scale": 0.1, "norm_eps": 1.0,
-           "fc_norm": True, "keep_cls": True, "prefix_positions": False}
+           "fc_norm": True, "keep_cls": True, "prefix_positions": False, "qk_norm": True}
 ONLY_WITH = {"fc_norm": {"pool": "mean"}, "keep_cls": {"pool": "mean"}}  # refused elsewhere
 
 
@@ -168,7 +233,7 @@ def test_a_configuration_is_frozen():
 
 
 @pytest.mark.parametrize(("field", "value"), [
-    ("pool", "max"), ("positions", "rope"), ("depth", 0), ("dim", -1), ("classes", -1), ("channels", 0),
+    ("pool", "max"), ("positions", "spiral"), ("depth", 0), ("dim", -1), ("classes", -1), ("channels", 0),
     ("image_size", 0), ("patch_size", 0), ("heads", 0), ("mlp_ratio", 0.0), ("dropout", 1.0), ("drop_path", -0.1),
     ("patch_drop", 1.5), ("registers", -1), ("layer_scale", -0.1), ("norm_eps", 0.0), ("fc_norm", True),
     ("keep_cls", True)])

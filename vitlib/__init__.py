@@ -14,6 +14,7 @@ Parts
     positions   codes that say where a token comes from
     attention   scaled dot-product attention, and several heads of it
     rotary      queries and keys turned by their places, or normalised
+    pooling     an answer read off the tokens by a weighted mean
     resnet      a residual block of convolutions, and the network to compare with
     stems       convolutions in front of the encoder, in place of one cut
 Model
@@ -57,8 +58,10 @@ Use
     report      what a fine-tuning finds and is worth
     finetune    a trained model and your own images
     predicting  what a model says of image files
+    comparing   what an exported file says, beside its model
+    exporting   a model as one file for other programs
 From a terminal
-    commands    `finetune` and `predict`
+    commands    `finetune`, `predict` and `export`
     cli         `python -m vitlib COMMAND`
 For all of them
     files       where files lie, and how they are written: whole or not at all

@@ -1,6 +1,7 @@
 """`python -m vitlib COMMAND`: what a terminal can ask for.
 
-`train` runs a recipe, `finetune` starts from trained weights and your own images, `predict` names what is on an image.
+`train` runs a recipe, `finetune` starts from trained weights and your own images, `predict` names what is on an image,
+`export` writes a model for other programs.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import torch
 from torch.distributed import DistError
 
 from .checkpoint import environment, export_weights, save_record
-from .commands import add_common, add_finetune, add_predict, changes_of, check_folder
+from .commands import add_common, add_export, add_finetune, add_predict, changes_of, check_folder
 from .data import ImageSet, on_device, stratified_split
 from .devices import keep_memory
 from .parallel import group, number_0_first, processes, rank
@@ -32,6 +33,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add_train(commands)
     add_finetune(commands)
     add_predict(commands)
+    add_export(commands)
     args = parser.parse_args(arguments)
     if args.command is None:
         parser.print_help()

@@ -1,4 +1,4 @@
-"""The commands for your own images: `finetune` and `predict`; and what all commands share."""
+"""The commands for your own images: `finetune`, `predict` and `export`; and what all commands share."""
 
 import argparse
 import os
@@ -7,8 +7,10 @@ from pathlib import Path
 
 import torch
 
+from .comparing import LEAST, images_at_hand, own_images
 from .devices import default_device
-from .finetune import ADAPTING, TUNING, Plan, check_result, finetune, starting_model
+from .exporting import CHECKED, ENDINGS, check_out, check_packages, default_file, export_file
+from .finetune import ADAPTING, TUNING, Plan, check_result, finetune, starting_model, weights_file
 from .predicting import predict_files, read_model
 from .report import tell
 from .settings import override
@@ -61,6 +63,30 @@ def add_predict(commands) -> None:
     tell.add_argument("--device", default=str(default_device()), help="cpu, cuda, cuda:1, mps (here: %(default)s)")
 
 
+def add_export(commands) -> None:
+    """The command `export` and its options."""
+    export = commands.add_parser(
+        "export", formatter_class=argparse.RawDescriptionHelpFormatter, help="write a model for other programs",
+        description="Write a trained model as one file that reads uint8 RGB images (batch, 3, H, W) and gives logits.\n"
+                    "The normalisation is inside; the file names its classes. It is kept only if it answers as the\n"
+                    "model does, in batches of two sizes.",
+        epilog="onnx  float32, for ONNX Runtime and whatever else reads ONNX\n"
+               "pt2   float32, for torch.export.load\n"
+               "int8  ONNX with matrices of 8 bits: down to a quarter of the size, and answers that differ a little;\n"
+               "      convolutions stay as they are, and whether it is faster depends on the processor\n\n"
+               "onnx and int8 need: python -m pip install onnx onnxscript onnxruntime")
+    export.set_defaults(run=run_export, stopped="What was there before is unchanged", device="cpu")
+    export.add_argument("weights", metavar="WEIGHTS",
+                        help="a folder or file that finetune or train wrote, or a zoo name")
+    export.add_argument("--to", required=True, choices=ENDINGS, help="the format")
+    export.add_argument("--out", type=Path, metavar="FILE",
+                        help="default: beside the weights (of the zoo: in runs/), written over if it is there")
+    export.add_argument("--images", nargs="+", metavar="IMAGE",
+                        help="what to compare on, files or folders (default: test images of the training, or Shapes)")
+    export.add_argument("--least", type=float, metavar="SHARE",
+                        help=f"of the images that int8 has to leave in their class (default: {LEAST})")
+
+
 def add_common(command) -> None:
     """The options of everything that trains."""
     command.set_defaults(stopped="Finished epochs are kept: give the same command with --resume to go on")
@@ -97,6 +123,29 @@ def run_predict(args: argparse.Namespace, device: torch.device) -> None:
     model, names = read_model(args.weights)
     if failed := predict_files(model.to(device), names, args.images, args.top, args.csv):
         raise SystemExit(f"vitlib predict: {failed} of the files could not be read, see above")
+
+
+def run_export(args: argparse.Namespace, device: torch.device) -> None:
+    """Write a model for other programs, and say how large the file is and how well it agrees."""
+    if args.least is not None and (args.to != "int8" or not 0 <= args.least <= 1):
+        raise ValueError(f"--least is a share between 0 and 1, and belongs to --to int8; got {args.least} with "
+                         f"--to {args.to}")
+    check_packages(args.to)
+    model, names = read_model(args.weights)
+    out = args.out or default_file(args.weights, args.to)
+    check_out(out, args.to)
+    if out.resolve() == weights_file(args.weights).resolve():
+        raise ValueError(f"{out} holds the weights themselves; choose another --out")
+    check_folder(out.parent)
+    size = model.config.image_size
+    images, what = (own_images(args.images, size), "yours") if args.images else \
+        images_at_hand(args.weights, size, CHECKED[args.to])
+    found = export_file(model, names, args.to, out, images, LEAST if args.least is None else args.least)
+    print(f"{out}: {found['bytes'] / 1e6:.2f} MB, {found['bytes'] / found['float32']:.2f} of the weights in float32")
+    print(f"compared on {found['images']} images ({what}), in batches of {', '.join(map(str, found['batches']))}:")
+    print(f"  the same class for {found['same']:.1%}; probabilities differ by up to {found['probability']:.2g}, logits "
+          f"by up to {found['logit']:.2g} (the largest is {found['largest']:.2g})")
+    print(f"it reads images, uint8 (batch, 3, {size}, {size}), RGB, 0 to 255, and gives logits (batch, {len(names)})")
 
 
 def changes_of(args: argparse.Namespace) -> dict[str, str]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .parallel import unwrapped
+from .parallel import processes, unwrapped
 from .train import TrainConfig
 from .vit import ViT, evaluating
 
@@ -36,7 +36,8 @@ class Teaching:
 
     The student is a ViT with pool="distilled": the head of its class token learns from the labels, that of its
     distillation token from the teacher, who sees the same augmented images and is never changed. Its answer later is
-    the mean of both. Raises ValueError for another student, kind or teacher.
+    the mean of both. Raises ValueError for another student or kind, a teacher of other classes, or several processes:
+    the two heads are asked behind the back of what would average their gradients.
     Source: Touvron et al. 2021, section 4. Built in chapter 18.
     """
 
@@ -53,6 +54,7 @@ class Teaching:
         with torch.no_grad(), evaluating(self.teacher):
             told = self.teacher(images).float()  # (B, K)
         own, taught = student.both_heads(student.encode(student.embed(images), queries=2)).unbind(dim=1)
+        check_answers(told, taught)
         labels = F.cross_entropy(own, targets, label_smoothing=config.label_smoothing)
         lesson = (hard_distillation(taught, told) if self.kind == "hard"
                   else soft_distillation(taught, told, self.temperature))
@@ -67,6 +69,15 @@ def check_teaching(teaching: Teaching) -> None:
         raise ValueError(f"share must lie in 0…1, got {teaching.share}")
     if teaching.temperature <= 0:
         raise ValueError(f"temperature must be positive, got {teaching.temperature}")
+
+
+def check_answers(told: Tensor, taught: Tensor) -> None:
+    """Raise ValueError unless teacher and student tell the same classes apart, in one process."""
+    if told.shape != taught.shape:
+        raise ValueError(f"the teacher gives {tuple(told.shape)} and the student {tuple(taught.shape)}; both must tell "
+                         "the same classes apart")
+    if processes() > 1:
+        raise ValueError(f"a student is taught in one process, here are {processes()}: start without torchrun")
 
 
 def check_student(student: nn.Module) -> ViT:

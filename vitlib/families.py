@@ -36,8 +36,8 @@ HUGGING_FACE = {
 UNUSED = ("pooler.", "embeddings.mask_token", "mask_token")  # not read when images are classified
 # Parts that our ViT lacks, and whose they are.
 OTHERS = {"norm_pre": "CLIP: a norm before the blocks", "attn_pool": "SigLIP: pooling by attention",
-          "q_norm": "normalised queries and keys", "rel_pos": "relative positions", "relative_position": "BEiT or Swin",
-          "gamma_1": "BEiT or CaiT", "q_bias": "BEiT", "fc1_g": "a gated MLP",
+          "rel_pos": "relative positions", "relative_position": "BEiT or Swin", "gamma_1": "BEiT or CaiT",
+          "q_bias": "BEiT", "fc1_g": "a gated MLP",
           "weights_in": "a gated MLP, as in DINOv2's giant",
           "patch_embed.backbone": "a hybrid behind a ResNet", "pre_logits": "a hidden layer before the head",
           "vision_model": "CLIP or SigLIP of transformers", "visual.": "CLIP or OpenCLIP", "stages.": "ConvNeXt",
@@ -113,7 +113,7 @@ def config_of(state: Mapping[str, Tensor], heads: int, eps: float = 1e-6, pool: 
         mlp_ratio=len(state["blocks.0.mlp.fc1.weight"]) / D, qkv_bias="blocks.0.attn.qkv.bias" in state,
         pool="mean" if mean else "distilled" if "dist_token" in state else "cls", keep_cls=mean and token,
         fc_norm="fc_norm.weight" in state, layer_scale=1e-5 * ("blocks.0.ls1.gamma" in state),
-        prefix_positions=with_prefix)
+        prefix_positions=with_prefix, qk_norm="blocks.0.attn.q_norm.weight" in state)
 
 
 def whose(names: Iterable[str]) -> str:

@@ -154,7 +154,7 @@ def bars(values: dict[str, float], title: str = "", x: str = "", errors: dict[st
     drawn = axis.barh(list(values), as_array(list(values.values())), color=colours, xerr=spread)
     axis.bar_label(drawn, fmt="{:.3g}", padding=3, fontsize=11)
     axis.invert_yaxis()
-    axis.set(xlabel=x, xmargin=0.12)
+    axis.set(xlabel=x, xmargin=0.12 if min(values.values()) >= 0 else 0.25)  # room for labels on both sides
     return figure
 
 

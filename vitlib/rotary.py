@@ -1,5 +1,8 @@
 """Queries and keys made ready before they meet: turned by their place, or brought to one length."""
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -52,8 +55,8 @@ class PreparedAttention(MultiHeadAttention):
 
     Without a norm, a long query or key makes scores that leave the softmax no choice; with one, the gains of the norm
     say how sharp a head may be. Shapes and errors are MultiHeadAttention's; the names are timm's.
-    Source: Dehghani et al. 2023, "Scaling vision transformers to 22 billion parameters", section 2. Built in chapter
-    18.
+    Source: Dehghani et al. 2023, "Scaling vision transformers to 22 billion parameters", section 2.
+    Built in chapter 18.
     """
 
     def __init__(self, dim: int, heads: int, qkv_bias: bool = True, dropout: float = 0.0, qk_norm: bool = False,
@@ -65,6 +68,15 @@ class PreparedAttention(MultiHeadAttention):
     def split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         q, k, v = super().split(x)  # three times (B, h, N, d)
         return self.rotary(self.q_norm(q)), self.rotary(self.k_norm(k)), v
+
+
+def attention_kind(c, prefix: int) -> Callable[..., MultiHeadAttention]:
+    """What makes the attention of each block of a `ViTConfig`; the blocks share one `Rotary`."""
+    if c.positions != "rope" and not c.qk_norm:
+        return MultiHeadAttention
+    side = c.image_size // c.patch_size
+    rotary = Rotary((side, side), c.dim // c.heads, prefix) if c.positions == "rope" else None
+    return partial(PreparedAttention, qk_norm=c.qk_norm, rotary=rotary, eps=c.norm_eps)
 
 
 def check_rotary(rows: int, columns: int, d: int) -> None:

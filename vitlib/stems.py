@@ -47,8 +47,8 @@ class PooledStem(ConvStem):
 
     Each 3×3 convolution keeps the sides, ReLU follows, and a maximum over 3×3 pixels halves them. The first of several
     has 64 channels. Shapes and errors are ConvStem's.
-    Source: Hassani et al. 2021, "Escaping the big data paradigm with compact transformers", section 3.1.3. Built in
-    chapter 18.
+    Source: Hassani et al. 2021, "Escaping the big data paradigm with compact transformers", section 3.1.3.
+    Built in chapter 18.
     """
 
     def __init__(self, image_size: int, patch_size: int, channels: int, dim: int):

@@ -1,19 +1,18 @@
 """The Vision Transformer, assembled from patches, positions and encoder blocks."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from .attention import MultiHeadAttention
 from .encoder import EncoderBlock
 from .inputs import check_config, check_images, check_shapes
+from .pooling import POOLS
 from .positions import sincos_2d
-from .rotary import PreparedAttention, Rotary
+from .rotary import attention_kind
 from .stems import STEMS
 
 
@@ -79,7 +78,7 @@ class ViT(nn.Module):
     `features` gives the tokens after the last norm, `attention_maps` the weights of every layer and head.
     The parameters carry timm's names, so weights of its plain ViTs and DeiTs load with `strict=True` and give its
     logits; `published.load_published` reads them, and those of other libraries. Not here, and so refused: a norm
-    before the blocks (`norm_pre`, in CLIP), normalised queries (`q_norm`), `attn_pool`, gated MLPs.
+    before the blocks (`norm_pre`, in CLIP), pooling by attention (`attn_pool`, in SigLIP), gated MLPs.
     Some "gap" models of SigLIP load and yet differ: their GELU is approximate.
     Tokens stand in the order class token, distillation token, registers, patches; all but the last are `prefix` tokens.
     Raises ValueError for images of another rank, dtype, device, channel count or size, and for weights of other shapes.
@@ -99,12 +98,12 @@ class ViT(nn.Module):
         self.patch_drop = PatchDrop(c.patch_drop, self.prefix)
         self.drop = nn.Dropout(c.dropout)
         rates = torch.linspace(0, c.drop_path, c.depth, device="cpu").tolist()  # on meta too, numbers
-        hidden, attention = int(c.dim * c.mlp_ratio), self.make_attention()
+        hidden, attention = int(c.dim * c.mlp_ratio), attention_kind(c, self.prefix)
         self.blocks = nn.ModuleList(EncoderBlock(c.dim, c.heads, hidden, c.qkv_bias, c.dropout, rate, c.layer_scale,
                                                  c.norm_eps, attention) for rate in rates)
         self.norm = nn.Identity() if c.fc_norm else nn.LayerNorm(c.dim, c.norm_eps)
         self.fc_norm = nn.LayerNorm(c.dim, c.norm_eps) if c.fc_norm else nn.Identity()
-        self.attn_pool = nn.Linear(c.dim, 1) if c.pool == "sequence" else None
+        self.attn_pool = POOLS[c.pool](c.dim) if c.pool in POOLS else None
         self.head = nn.Linear(c.dim, c.classes) if c.classes else nn.Identity()
         self.head_dist = copy.deepcopy(self.head) if c.pool == "distilled" else None
         self.apply(init_weights)
@@ -122,13 +121,6 @@ class ViT(nn.Module):
         side = c.image_size // c.patch_size
         codes = torch.cat([torch.zeros(before, c.dim), sincos_2d(side, side, c.dim)])
         return nn.Parameter(codes[None], requires_grad=False)  # kept with the weights, never trained
-
-    def make_attention(self) -> Callable[..., MultiHeadAttention]:
-        c, side = self.config, self.config.image_size // self.config.patch_size
-        if c.positions != "rope" and not c.qk_norm:
-            return MultiHeadAttention
-        turn = Rotary((side, side), c.dim // c.heads, self.prefix) if c.positions == "rope" else None
-        return partial(PreparedAttention, qk_norm=c.qk_norm, rotary=turn, eps=c.norm_eps)
 
     def embed(self, images: Tensor) -> Tensor:
         check_images(images, next(self.patch_embed.parameters()))
@@ -153,8 +145,8 @@ class ViT(nn.Module):
     def classify(self, x: Tensor) -> Tensor:
         if self.config.pool == "mean":
             return self.head(self.fc_norm(x[:, self.prefix:].mean(dim=1)))  # (B, K)
-        if self.config.pool == "sequence":
-            return self.head(sequence_pool(x[:, self.prefix:], self.attn_pool))
+        if self.attn_pool is not None:
+            return self.head(self.attn_pool(x[:, self.prefix:]))
         if self.config.pool == "distilled":
             return self.both_heads(x).mean(dim=1)
         return self.head(x[:, 0])
@@ -177,17 +169,6 @@ class ViT(nn.Module):
     def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False):
         check_shapes(self, state_dict, strict)
         return super().load_state_dict(state_dict, strict, assign)
-
-
-def sequence_pool(x: Tensor, score: nn.Linear) -> Tensor:
-    """A mean of the tokens whose weights the model learns: (B, N, D) -> (B, D).
-
-    A linear layer gives each token one number, and a softmax over the tokens makes weights of them. With a layer of
-    zeros it is the plain mean. Source: Hassani et al. 2021, "Escaping the big data paradigm with compact transformers",
-    section 3.1.2. Built in chapter 18.
-    """
-    weights = score(x).softmax(dim=1)  # (B, N, 1)
-    return (weights * x).sum(dim=1)
 
 
 def extra_tokens(count: int, dim: int) -> nn.Parameter | None:

@@ -105,18 +105,31 @@ def windowed(model: ViT, window: int) -> ViT:
     """Give a ViT without prefix tokens window blocks in place of its own, new and untrained; every second is shifted.
 
     Changes the model in place. It then has no attention maps over the whole image, and no file of `export_weights`
-    describes it. Raises ValueError for a model with a class token or registers, which stand in no window.
-    Built in chapter 18.
+    describes it. Raises ValueError for a model with a class token or registers, which stand in no window, or with
+    what a window block has not. Built in chapter 18.
     """
+    check_windowed(model)
+    c, side = model.config, model.config.image_size // model.config.patch_size
+    rates = [block.drop_path.rate for block in model.blocks]
+    model.blocks = nn.ModuleList(WindowBlock(c.dim, c.heads, int(c.dim * c.mlp_ratio), (side, side), window,
+                                             window // 2 * (i % 2), rates[i], c.norm_eps) for i in range(c.depth))
+    model.blocks.apply(init_weights)
+    return model
+
+
+def check_windowed(model: ViT) -> None:
+    """Raise ValueError for a model that windows cannot cover, or whose settings their blocks would forget."""
     c = model.config
     if model.prefix:
         raise ValueError(f"windows cover patches, and this model has {model.prefix} tokens before them; "
                          "use pool='mean' or 'sequence' and registers=0")
-    side = c.image_size // c.patch_size
-    model.blocks = nn.ModuleList(WindowBlock(c.dim, c.heads, int(c.dim * c.mlp_ratio), (side, side), window,
-                                             shift=window // 2 * (i % 2), eps=c.norm_eps) for i in range(c.depth))
-    model.blocks.apply(init_weights)
-    return model
+    if c.patch_drop:
+        raise ValueError(f"windows need every patch, and patch_drop={c.patch_drop} leaves some out; use patch_drop=0")
+    plain = {"positions": c.positions if c.positions != "rope" else "learned", "qkv_bias": True, "dropout": 0.0,
+             "layer_scale": 0.0, "qk_norm": False}
+    if lost := [name for name, value in plain.items() if getattr(c, name) != value]:
+        raise ValueError(f"a window block has no {', '.join(f'{name}={getattr(c, name)!r}' for name in lost)}; "
+                         f"use {', '.join(f'{name}={plain[name]!r}' for name in lost)}")
 
 
 def check_windows(grid: tuple[int, int], window: int, shift: int) -> None:

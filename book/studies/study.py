@@ -99,6 +99,8 @@ def collect(name: str, run: Callable[..., dict], jobs: dict[str, tuple], about: 
     begun = {"about": f"python book/studies {name}", **environment(*device), "data": train.name,
              "training images": len(train), "validation images": len(validation), "seeds": list(SEEDS)}
     record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else begun | about | {"runs": {}}
+    if args.partial and not record["runs"]:
+        raise SystemExit(f"nothing is done yet: there are no runs in {path}")
     for key in ("commit", "torch", "data", "training images"):
         if (old := record[key]) != begun[key] and not args.partial:
             raise ValueError(f"{path} was begun with {key} {old}, this is {begun[key]}; go back to that to go on, "
