@@ -19,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from vitlib import train as module
 from vitlib.checkpoint import load_checkpoint, restore, save_checkpoint, snapshot
 from vitlib.data import normalise
+from vitlib.devices import layout_for
 from vitlib.optim import learning_rate, make_optimizers
 from vitlib.train import TrainConfig, batches, evaluate, fit, label_loss, predict, train_one_epoch
 from vitlib.vit import ViT
@@ -161,7 +162,7 @@ def test_training_without_an_objective_is_what_it_was_before_there_were_any():
     torch.manual_seed(0)
     model.train()
     for epoch in range(2):
-        for i, (images, targets) in enumerate(batches(pictures(), config, epoch, g)):
+        for i, (images, targets) in enumerate(batches(pictures(), config, epoch, g, layout_for(model))):
             module.set_rate(opts, learning_rate(3 * epoch + i, 6, 1.0, round(config.warmup * 6), "linear"))
             loss = F.cross_entropy(model(images), targets, label_smoothing=0.1)
             model.zero_grad()
