@@ -98,8 +98,8 @@ def onnx_file(model: nn.Module, path: Path) -> Path:
         images = torch.randn(2, 3, *[(getattr(model, "vit", model)).config.image_size] * 2)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            torch.onnx.export(model, (images,), path, dynamo=True, verbose=False, external_data=False,
-                              dynamic_shapes={"images": {0: torch.export.Dim("batch")}})
+            program = torch.export.export(model, (images,), dynamic_shapes={"images": {0: torch.export.Dim("batch")}})
+            torch.onnx.export(program, (), path, dynamo=True, verbose=False, external_data=False)
     return path
 
 
