@@ -8,13 +8,12 @@ distilled model also its teacher's answers. All take turns, and the ratio to the
 
 import argparse
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
 import torch
-from bench import training_flops
+from bench import seconds, training_flops
 from family import CONTENDERS, TEACHER
 from torch import nn
 
@@ -47,12 +46,6 @@ def make_step(name: str, images: ImageSet) -> tuple[nn.Module, Callable[[], None
             optimizer.step()
 
     return model, step
-
-
-def seconds(function: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
 
 
 def main() -> None:
