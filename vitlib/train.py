@@ -174,9 +174,8 @@ def fit(model: nn.Module, train: ImageSet, config: TrainConfig, validation: Imag
     Any module that gives logits (B, K) will do. It ends on `device` and in evaluation mode, whether an epoch was left
     to train or not; with config.ema, with the averaged weights. With `checkpoint`, the whole state is kept after every
     epoch; `resume=True` goes on from it, on a CPU bit for bit as if there had been no stop. `objective` gives a batch's
-    logits and its loss; `distil.Teaching` is another one. Raises ValueError when
-    data and model do not fit or the checkpoint is of another run, FloatingPointError when the loss is no number.
-    Built in chapter 8.
+    logits and its loss; `distil.Teaching` is another one. Raises ValueError when data and model do not fit or the
+    checkpoint is of another run, FloatingPointError when the loss is no number. Built in chapter 8.
     """
     if resume and checkpoint is None:
         raise ValueError("resume=True needs the path of the checkpoint to go on from: checkpoint=…")
@@ -245,3 +244,7 @@ def warm_up(model: nn.Module, data: ImageSet, config: TrainConfig, device: torch
 def quiet() -> bool:
     """No progress bar where nobody can see it move: neither a terminal nor a notebook, or not the first process."""
     return rank() > 0 or not (sys.stderr.isatty() or "ipykernel" in sys.modules)
+
+
+if __name__ == "__main__":
+    raise SystemExit("the command is now: python -m vitlib train RECIPE")
