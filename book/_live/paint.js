@@ -20,9 +20,15 @@ window.PATCHWORK = window.PATCHWORK || {};
     context.putImageData(data, 0, 0);
   }
 
-  /* values (side·side), NaN where there is no token -> colours from 0 to `largest`. */
-  function map(canvas, values, side, largest) {
-    pixels(canvas, side, side, (i) => (Number.isNaN(values[i]) ? [128, 128, 128] : colour(values[i] / largest)));
+  /* values (side·side), NaN where there is no token -> colours from 0 to `largest`. With `bytes` (C, H, W) the picture
+     shines through by its lightness, so that a reader sees what lies below each square. */
+  function map(canvas, values, side, largest, bytes) {
+    const size = bytes ? Math.sqrt(bytes.length / 3) : side, patch = size / side;
+    pixels(canvas, size, size, (i) => {
+      const value = values[Math.floor(Math.floor(i / size) / patch) * side + Math.floor((i % size) / patch)];
+      const light = bytes ? 0.62 + 0.38 * (0.3 * bytes[i] + 0.6 * bytes[size * size + i] + 0.1 * bytes[2 * size * size + i]) / 255 : 1;
+      return (Number.isNaN(value) ? [128, 128, 128] : colour(value / largest)).map((part) => part * light);
+    });
   }
 
   /* bytes (C, H, W); `dim` holds a share from 0 to 1 for each patch, or null. */

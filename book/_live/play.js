@@ -146,6 +146,7 @@
       line.classList.toggle("best", k === best);
     });
     $("bars").setAttribute("aria-label", `Probabilities: ${classes.map((name, k) => `${name} ${percent(after.probabilities[k])}`).join(", ")}`);
+    $("bars").classList.toggle("changed", changed());
     $("bars-note").textContent = changed() ? "Pale: before the change." : "";
   }
 
@@ -155,11 +156,12 @@
   }
 
   function draw_maps() {
+    const below = shown_bytes();
     const rows = Array.from({ length: L }, (_, l) => Array.from({ length: HEADS }, (_, head) => row(l, head)));
     document.querySelectorAll("#maps button").forEach((button, i) => {
       const l = Math.floor(i / HEADS), head = i % HEADS, { patches } = rows[l][head];
       const most = Math.max(...patches.filter((value) => !Number.isNaN(value)), 0);
-      paint.map(button.querySelector("canvas"), patches, SIDE, state.alone ? most || 1 : FIXED);
+      paint.map(button.querySelector("canvas"), patches, SIDE, state.alone ? most || 1 : FIXED, below);
       const gone = after.layers[l].left_out || state.silenced.some(([a, b]) => a === l && b === head);
       button.classList.toggle("gone", gone);
       button.setAttribute("aria-pressed", l === state.layer && head === state.head);
@@ -244,9 +246,9 @@
 
   function draw_matter() {
     const read = reads();
-    paint.map($("reads"), read, SIDE, Math.max(...read.filter((v) => !Number.isNaN(v))));
+    paint.map($("reads"), read, SIDE, Math.max(...read.filter((v) => !Number.isNaN(v))), shown_bytes());
     if (occluded) {
-      paint.map($("falls"), occluded.map((v) => Math.max(0, v)), SIDE, Math.max(...occluded, 1e-6));
+      paint.map($("falls"), occluded.map((v) => Math.max(0, v)), SIDE, Math.max(...occluded, 1e-6), shown_bytes());
       const r = rank_correlation(read, occluded);
       $("agree").textContent = `Their rank correlation is ${r.toFixed(2)}: ${r > 0.7 ? "they agree" : r > 0.3 ? "they agree in part" : "they hardly agree"} on this picture.`;
     } else {
@@ -327,6 +329,7 @@
       const button = document.createElement("button");
       button.type = "button";
       button.append(document.createElement("canvas"), document.createElement("span"));
+      button.setAttribute("aria-label", `Layer ${Math.floor(i / HEADS) + 1}, head ${i % HEADS + 1}`);
       button.addEventListener("click", () => change({ layer: Math.floor(i / HEADS), head: i % HEADS }));
       $("maps").append(button);
     }

@@ -28,7 +28,7 @@ def write_live(app: Sphinx, exception: Exception | None) -> None:
 
 
 def add_scripts(app: Sphinx, pagename: str, templatename: str, context: dict, doctree) -> None:
-    """Put the scripts behind the text of a page that asks for them; `defer` runs them in order, after the page is shown."""
+    """Put the scripts behind the text of a page that asks for them; `defer` runs them in order, when it is shown."""
     if "data-live" in context.get("body", ""):
         places = [context["pathto"](f"_live/{name}", resource=True) for name in SCRIPTS]
         context["body"] += "".join(f'<script defer src="{place}"></script>' for place in places)

@@ -32,8 +32,8 @@ def weights(model: ViT) -> dict:
     """Configuration, names, shapes and the weights themselves, rounded to 16 bits."""
     state = model.state_dict()
     data = np.concatenate([value.numpy().astype(np.float16).ravel() for value in state.values()])
-    return {"config": dataclasses.asdict(model.config), "shapes": [[name, list(value.shape)] for name, value in state.items()],
-            "data": as_text(data)}
+    return {"config": dataclasses.asdict(model.config), "data": as_text(data),
+            "shapes": [[name, list(value.shape)] for name, value in state.items()]}
 
 
 def images(count: int = 12) -> dict:
@@ -42,7 +42,8 @@ def images(count: int = 12) -> dict:
     names = list(data.classes)
     chosen = [int((data.labels == i % len(names)).nonzero()[i // len(names)]) for i in range(count)]
     return {"classes": names, "labels": data.labels[chosen].tolist(), "size": data.images.shape[-1],
-            "pixels": as_text(data.images[chosen].numpy()), "masks": as_text(data.masks[chosen].numpy().astype(np.uint8))}
+            "pixels": as_text(data.images[chosen].numpy()),
+            "masks": as_text(data.masks[chosen].numpy().astype(np.uint8))}
 
 
 def write(folder: Path) -> list[Path]:
