@@ -76,3 +76,5 @@ def test_the_readme_promises_what_the_records_hold():
     for name, percent, minutes in promises:
         assert int(percent) == int(100 * RUNS[name]["test"]["accuracy"]), name
         assert 0.9 * int(minutes) < RUNS[name]["training seconds"] / 60 < int(minutes), name
+    welcome = " ".join((Path(__file__).parents[1] / "book" / "intro.md").read_text(encoding="utf-8").split())
+    assert re.findall(r"with (\d+) % in (\d+) minutes", welcome) == [promise[1:] for promise in promises]
