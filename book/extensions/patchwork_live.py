@@ -12,7 +12,7 @@ from pathlib import Path
 from sphinx.application import Sphinx
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS = ("vit.js", "weights.js", "images.js", "paint.js", "worker.js", "glance.js")
+SCRIPTS = ("vit.js", "weights.js", "images.js", "paint.js", "worker.js", "glance.js", "widgets.js")
 
 
 def write_live(app: Sphinx, exception: Exception | None) -> None:
