@@ -4,14 +4,16 @@
   const $ = (id) => document.getElementById(id), { paint } = patchwork;
   const { config } = patchwork.weights, classes = patchwork.images.classes;
   const SIZE = config.image_size, P = config.patch_size, SIDE = SIZE / P, N = SIDE * SIDE, L = config.depth, HEADS = config.heads;
+  const VIEW = ["patch", "layer", "head", "alone", "rows", "stage"]; // what is looked at: the tensors stay the same
   const FIXED = 0.25; // the top of the fixed colour scale; a share of 1 / 65 would be an even mixture
   const ALL = Array.from({ length: N }, (_, n) => n);
   const START = { image: 1, own: null, patch: 27, layer: 2, head: 0, alone: false, shuffled: false, positions: true, dropped: [],
-    silenced: [], skipped: [], temperature: 1, rows: false, stage: 0 };
+    silenced: [], skipped: [], temperature: 1, rows: false, stage: 0, epoch: patchwork.weights.epochs };
+  const EPOCHS = [...patchwork.weights.snapshots, patchwork.weights.epochs];
   const ORDER = shuffled(ALL);
   const bytes = decode(patchwork.images.pixels), count = patchwork.images.labels.length, one = 3 * SIZE * SIZE;
   const state = { ...START, ...read_link() };
-  let ask = null, before = null, after = null, drawing = false, cursor = 16 * SIZE + 16, asked = 0, occluded = null;
+  let ask = null, loaded = START.epoch, before = null, after = null, drawing = false, cursor = 16 * SIZE + 16, asked = 0, occluded = null;
 
   function decode(text) {
     return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
@@ -39,7 +41,7 @@
   function read_link() {
     const found = {}, whole = (value, end) => Number.isInteger(value) && value >= 0 && value < end;
     const legal = { image: (v) => whole(v, count), patch: (v) => v === -1 || whole(v, N), layer: (v) => whole(v, L),
-      head: (v) => whole(v, HEADS), stage: (v) => whole(v, 5 + 2 * L), temperature: (v) => v >= 0.125 && v <= 8,
+      head: (v) => whole(v, HEADS), epoch: (v) => EPOCHS.includes(v), stage: (v) => whole(v, 5 + 2 * L), temperature: (v) => v >= 0.125 && v <= 8,
       dropped: (v) => list(v, (n) => whole(n, N)) && v.length < N, skipped: (v) => list(v, (n) => whole(n, L)),
       silenced: (v) => list(v, (pair) => Array.isArray(pair) && whole(pair[0], L) && whole(pair[1], HEADS)) };
     const list = (value, fits) => Array.isArray(value) && value.every(fits);
@@ -84,15 +86,34 @@
 
   async function change(changes, said) {
     Object.assign(state, changes);
-    if (!("stage" in changes || "patch" in changes || "layer" in changes)) occluded = null;
+    if (!Object.keys(changes).every((key) => VIEW.includes(key))) occluded = null;
     history.replaceState(null, "", write_link() || location.pathname);
     const mine = ++asked, image = normalised();
+    if (after && Object.keys(changes).length && Object.keys(changes).every((key) => VIEW.includes(key))) return draw();
+    if (loaded !== state.epoch) {
+      const wanted = state.epoch;
+      loaded = wanted;
+      await ask("load", { weights: await weights_after(wanted) });
+    }
     const plain = await ask("forward", { image, options: {} });
     const now = await ask("forward", { image, options: options() });
     if (mine !== asked) return; // a newer change is under way
     [before, after] = [plain, now];
     draw();
     if (said) $("status").textContent = said;
+  }
+
+  /* The weights after some epochs: a script of their own, asked for when they are first wanted. */
+  function weights_after(epoch) {
+    if (epoch === START.epoch) return patchwork.weights;
+    const name = `weights_${epoch}`;
+    if (patchwork[name]) return patchwork[name];
+    return new Promise((resolve, reject) => {
+      const script = Object.assign(document.createElement("script"), { src: `weights-${epoch}.js` });
+      script.onload = () => resolve(patchwork[name]);
+      script.onerror = () => reject(new Error(`weights-${epoch}.js is missing`));
+      document.head.append(script);
+    });
   }
 
   // ---- from tensors to the page ------------------------------------------------------------------------------------
@@ -213,10 +234,14 @@
     $("drop").disabled = state.patch < 0 || (state.dropped.length >= N - 1 && !pressed.drop);
     $("temperature").value = Math.log2(state.temperature);
     $("temperature-said").textContent = state.temperature.toPrecision(3).replace(/\.?0+$/, "");
+    $("training").hidden = EPOCHS.length < 2;
+    Object.assign($("epoch"), { max: EPOCHS.length - 1, value: EPOCHS.indexOf(state.epoch) });
+    $("epoch-said").textContent = state.epoch === 0 ? "not begun" : state.epoch === START.epoch ? `finished, ${state.epoch} epochs` : `after ${state.epoch} of ${START.epoch} epochs`;
+    $("epoch").setAttribute("aria-valuetext", $("epoch-said").textContent);
     $("own").checked = state.alone;
     $("class-token").checked = state.patch < 0;
     $("all-rows").checked = state.rows;
-    $("reset").disabled = !changed();
+    $("reset").disabled = !changed() && state.epoch === START.epoch;
   }
 
   /* What the class token reads in the last layer: the mean of the heads. */
@@ -365,10 +390,11 @@
     press("drop", () => ({ dropped: toggled(state.dropped, state.patch) }));
     press("silence", () => ({ silenced: toggled(state.silenced, [state.layer, state.head]) }));
     press("skip", () => ({ skipped: toggled(state.skipped, state.layer) }));
-    press("reset", () => ({ shuffled: false, positions: true, dropped: [], silenced: [], skipped: [], temperature: 1 }));
+    press("reset", () => ({ shuffled: false, positions: true, dropped: [], silenced: [], skipped: [], temperature: 1, epoch: START.epoch }));
     press("back", () => ({ stage: Math.max(0, state.stage - 1) }));
     press("on", () => ({ stage: Math.min(stages().length - 1, state.stage + 1) }));
     $("temperature").addEventListener("input", () => change({ temperature: 2 ** Number($("temperature").value) }));
+    $("epoch").addEventListener("input", () => change({ epoch: EPOCHS[$("epoch").value] }));
     $("own").addEventListener("change", () => change({ alone: $("own").checked }));
     $("class-token").addEventListener("change", () => change({ patch: $("class-token").checked ? -1 : START.patch }));
     $("all-rows").addEventListener("change", () => change({ rows: $("all-rows").checked }));

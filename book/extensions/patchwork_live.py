@@ -23,7 +23,7 @@ def write_live(app: Sphinx, exception: Exception | None) -> None:
     import live
 
     folder = Path(app.outdir) / "_live"
-    shutil.copytree(ROOT / "book" / "_live", folder, dirs_exist_ok=True)
+    shutil.copytree(ROOT / "book" / "_live", folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.safetensors"))
     live.write(folder)
 
 

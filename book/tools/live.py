@@ -13,12 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from vitlib.checkpoint import load_zoo
+from vitlib.checkpoint import load_weights, load_zoo
 from vitlib.files import write_atomically
 from vitlib.shapes import shapes
 from vitlib.vit import ViT
 
 MODEL = "shapes-tiny"
+SNAPSHOTS = sorted((Path(__file__).parents[1] / "_live").glob(f"{MODEL}-epoch-*.safetensors"))
 HELD_OUT = 20_000  # a seed that no recipe trains on
 BEFORE = "window.PATCHWORK = window.PATCHWORK || {};\nwindow.PATCHWORK"
 
@@ -47,9 +48,14 @@ def images(count: int = 12) -> dict:
 
 
 def write(folder: Path) -> list[Path]:
-    """Write weights.js and images.js, each whole or not at all."""
-    model, _ = load_zoo(MODEL)
-    made = {"weights.js": ("weights", weights(model)), "images.js": ("images", images())}
+    """Write weights.js, images.js, and weights-N.js for the weights after N epochs; each whole or not at all."""
+    model, record = load_zoo(MODEL)
+    epochs = sorted(int(path.stem.split("-")[-1]) for path in SNAPSHOTS)
+    about = {"epochs": record["train"]["epochs"], "snapshots": epochs}
+    made = {"weights.js": ("weights", weights(model) | about), "images.js": ("images", images())}
+    for path in SNAPSHOTS:
+        epoch = path.stem.split("-")[-1]
+        made[f"weights-{epoch}.js"] = (f"weights_{epoch}", weights(load_weights(path)))
     for name, (key, content) in made.items():
         write_atomically(folder / name, f"{BEFORE}.{key} = {json.dumps(content)};\n".encode())
     return [folder / name for name in made]

@@ -1,6 +1,7 @@
 """The model in the page: the same numbers as PyTorch's, from file:// and over http, by mouse, by keyboard, by link."""
 
 import base64
+import dataclasses
 import functools
 import gzip
 import threading
@@ -13,10 +14,14 @@ from checks import look
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
+from torch.utils.flop_counter import FlopCounterMode
 
 from vitlib.checkpoint import load_zoo
 from vitlib.data import normalise
+from vitlib.optim import learning_rate
+from vitlib.positions import sincos_2d
 from vitlib.shapes import shapes
+from vitlib.vit import ViT, ViTConfig
 
 PAGE = "_live/index.html"
 # Runs the page's own model on images and sends back logits, some maps, and of every map a sum with random signs for
@@ -266,6 +271,60 @@ def test_occlusion_is_compared_with_attention(page):
         kept = torch.cat([tokens[:, :6], tokens[:, 7:]], dim=1)  # without patch 5: token 6
         without = model.classify(model.encode(kept))[0]
     assert abs(falls[5] - (whole[whole.argmax()] - without[whole.argmax()]).item()) < 1e-3
+
+
+def test_the_slider_shows_the_model_on_its_way(page):
+    """Before the first step all classes are equally likely; the weights of each position are files of their own."""
+    epochs = page.execute_script("return PATCHWORK.weights.snapshots")
+    assert epochs[0] == 0 and len(epochs) >= 4
+    page.execute_script("PATCHWORK.play.change({ epoch: 0 })")
+    until(page, lambda: "not begun" in said(page, "epoch-said"))
+    shares = page.execute_script("return [...PATCHWORK.play.seen().after.probabilities]")
+    assert max(abs(share - 0.1) for share in shares) < 1e-6
+    page.execute_script("PATCHWORK.play.change({ epoch: arguments[0] })", epochs[-1])
+    until(page, lambda: f"after {epochs[-1]} of" in said(page, "epoch-said"))
+    assert max(page.execute_script("return [...PATCHWORK.play.seen().after.probabilities]")) > 0.3
+
+
+def formula(browser, call: str, *values):
+    return browser.execute_script(f"return PATCHWORK.formulas.{call}", *values)
+
+
+def test_the_chapters_widgets_compute_what_the_library_computes(site, browser):
+    browser.get(f"file://{site}/notebooks/07_vision_transformer.html")
+    until(browser, lambda: browser.execute_script("return Boolean(window.PATCHWORK && PATCHWORK.formulas)"))
+    codes = torch.tensor(formula(browser, "sincos_2d(3, 5, 24)"))
+    assert torch.allclose(codes.float(), sincos_2d(3, 5, 24), atol=1e-6)
+    for shape in ("linear", "cosine", "constant"):
+        for step in (0, 3, 7, 40, 99):
+            there = formula(browser, "learning_rate(arguments[0], 100, 0.01, 7, arguments[1])", step, shape)
+            assert abs(there - learning_rate(step, 100, 0.01, 7, shape)) < 1e-12
+    for config in (ViTConfig(patch_size=8, dim=48, depth=6), ViTConfig(image_size=64, patch_size=16, dim=96)):
+        parts = formula(browser, "parameters(arguments[0])", dataclasses.asdict(config))
+        assert sum(parts.values()) == sum(p.numel() for p in ViT(config).parameters())
+        steps = formula(browser, "multiplications(arguments[0])", dataclasses.asdict(config))
+        with FlopCounterMode(display=False) as counter:  # it counts a multiplication and its addition as two
+            ViT(config).attention_maps(torch.zeros(1, 3, config.image_size, config.image_size))
+        assert counter.get_total_flops() / 2 == sum(steps.values()) - steps["head"]
+
+
+PIECES = {"02_patches": "slicer", "03_tokens": "positions", "04_attention": "softmax", "05_multi_head": "glance",
+          "06_encoder_block": "stream", "07_vision_transformer": "calculator", "08_training": "schedule",
+          "12_attention_maps": "glance"}
+
+
+@pytest.mark.parametrize("chapter", PIECES)
+def test_a_chapter_has_its_live_piece(site, browser, chapter):
+    browser.get(f"file://{site}/notebooks/{chapter}.html")
+    piece = f"[data-live={PIECES[chapter]}]"
+    until(browser, lambda: browser.find_elements(By.CSS_SELECTOR, f"{piece} .pw-said"))
+    text = "return document.querySelector(arguments[0]).textContent"
+    answers = browser.execute_script(text, piece)
+    for slider in browser.find_elements(By.CSS_SELECTOR, f"{piece} input[type=range]"):
+        slider.send_keys(Keys.ARROW_RIGHT)
+    for button in browser.find_elements(By.CSS_SELECTOR, f"{piece} .pw-answer button"):
+        button.send_keys(Keys.ENTER)
+    until(browser, lambda: browser.execute_script(text, piece) != answers)
 
 
 def test_without_javascript_the_page_says_so(site):
