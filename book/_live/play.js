@@ -86,10 +86,11 @@
 
   async function change(changes, said) {
     Object.assign(state, changes);
-    if (!Object.keys(changes).every((key) => VIEW.includes(key))) occluded = null;
     history.replaceState(null, "", write_link() || location.pathname);
+    const keys = Object.keys(changes), same = keys.length && keys.every((key) => VIEW.includes(key));
+    if (after && same) return draw();
+    occluded = null;
     const mine = ++asked, image = normalised();
-    if (after && Object.keys(changes).length && Object.keys(changes).every((key) => VIEW.includes(key))) return draw();
     if (loaded !== state.epoch) {
       const wanted = state.epoch;
       loaded = wanted;
