@@ -91,15 +91,21 @@
     if (after && same) return draw();
     occluded = null;
     const mine = ++asked, image = normalised();
-    if (loaded !== state.epoch) {
-      const wanted = state.epoch;
-      loaded = wanted;
-      await ask("load", { weights: await weights_after(wanted) });
+    try {
+      if (loaded !== state.epoch) {
+        const weights = await weights_after(state.epoch);
+        if (mine !== asked) return; // a newer change is under way
+        loaded = state.epoch;
+        await ask("load", { weights });
+      }
+      const plain = await ask("forward", { image, options: {} });
+      const now = await ask("forward", { image, options: options() });
+      if (mine !== asked) return;
+      [before, after] = [plain, now];
+    } catch (error) {
+      $("status").textContent = `That did not work: ${error.message}.`;
+      return;
     }
-    const plain = await ask("forward", { image, options: {} });
-    const now = await ask("forward", { image, options: options() });
-    if (mine !== asked) return; // a newer change is under way
-    [before, after] = [plain, now];
     draw();
     if (said) $("status").textContent = said;
   }
