@@ -13,7 +13,7 @@
   const ORDER = shuffled(ALL);
   const bytes = decode(patchwork.images.pixels), count = patchwork.images.labels.length, one = 3 * SIZE * SIZE;
   const state = { ...START, ...read_link() };
-  let ask = null, loaded = START.epoch, before = null, after = null, drawing = false, cursor = 16 * SIZE + 16, asked = 0, occluded = null;
+  let ask = null, loaded = START.epoch, before = null, after = null, drawing = false, cursor = 16 * SIZE + 16, asked = 0, occluded = null, linking = 0;
 
   function decode(text) {
     return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
@@ -86,7 +86,8 @@
 
   async function change(changes, said) {
     Object.assign(state, changes);
-    history.replaceState(null, "", write_link() || location.pathname);
+    clearTimeout(linking); // browsers stop a page that rewrites its address too often
+    linking = setTimeout(() => history.replaceState(null, "", write_link() || location.pathname), 250);
     const keys = Object.keys(changes), same = keys.length && keys.every((key) => VIEW.includes(key));
     if (after && same) return draw();
     occluded = null;
@@ -423,7 +424,7 @@
     });
     $("share").addEventListener("click", async () => {
       try {
-        await navigator.clipboard.writeText(location.href);
+        await navigator.clipboard.writeText(location.href.split("#")[0] + write_link());
         $("shared").textContent = "Copied.";
       } catch (error) {
         $("shared").textContent = "This browser does not let a page copy; take the link from the address bar.";
