@@ -49,7 +49,8 @@ def test_card_has_the_size_that_hosts_expect():
 
 
 def test_each_line_of_code_is_a_box_that_knows_its_indent_and_the_text_stays():
-    code = '<span></span><span class="k">def</span> f<span class="w"> </span>():\n\n    <span class="s">a</span>\n<span class="sd">        b</span>\n'
+    code = ('<span></span><span class="k">def</span> f<span class="w"> </span>():\n\n    <span class="s">a</span>\n'
+            '<span class="sd">        b</span>\n')
     page = f'<div class="highlight-python notranslate"><div class="highlight"><pre>{code}</pre></div></div>'
     found = patchwork_site.tidy(page)
     assert re.sub("<[^>]+>", "", found) == re.sub("<[^>]+>", "", page)

@@ -166,8 +166,9 @@ def look(browser, address: str, width: int, theme: str) -> list[str]:
     wide = ask("return document.documentElement.scrollWidth")
     if wide > width + 1:
         found.append(f"it scrolls sideways: it is {wide} px wide")
-    cut = ask("return [...document.querySelectorAll('pre')].filter(p => p.scrollWidth > p.clientWidth + 1).map(p => p.textContent)")
-    found += [f"code or output is cut at the right: {text[:60]!r}" for text in cut]
+    found += [f"code or output is cut at the right: {text[:60]!r}" for text in ask("""
+        const cut = [...document.querySelectorAll('pre')].filter(box => box.scrollWidth > box.clientWidth + 1);
+        return cut.map(box => box.textContent)""")]
     ask(SAMPLE)
     ask(axe_source())
     return found + browser.execute_async_script(RUN_AXE)
