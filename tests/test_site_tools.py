@@ -56,7 +56,7 @@ def test_each_line_of_code_is_a_box_that_knows_its_indent_and_the_text_stays():
     assert re.sub("<[^>]+>", "", found) == re.sub("<[^>]+>", "", page)
     assert re.findall(r'class="pw-line"(?: style="--in: (\d+)")?', found) == ["", "", "4", "8"]
     assert found.count('<span class="pw-indent">    </span>') == 1 and found.count("<span") == found.count("</span>")
-    output = page.replace("highlight-python", "highlight-myst-ansi")
+    output = page.replace("highlight-python", "output text_plain highlight-myst-ansi")
     torn = page.replace("f<span", "<span>f\n</span><span")
     assert patchwork_site.tidy(output) == output, "what a cell prints is no code"
     assert patchwork_site.tidy(torn) == torn, "a tag around several lines cannot be split"

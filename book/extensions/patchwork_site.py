@@ -17,8 +17,7 @@ EVERYDAY = {"key", "mask", "query", "value"}  # the chapters use these words in 
 VIEWPORT = re.compile(r'\s*<meta name="viewport"[^>]*>')
 MATHJAX = re.compile(r'\s*<script>window\.MathJax = .*?</script>\s*<script[^>]*mathjax/[^>]*></script>', re.DOTALL)
 ICONS = re.compile(r'\s*<script[^>]*/fontawesome\.js[^>]*></script>')
-CODE = re.compile(r'(<div class="highlight-(?!none|myst-ansi)[\w-]+ notranslate"><div class="highlight"><pre>)'
-                  r'(.*?)(</pre>)', re.DOTALL)
+CODE = re.compile(r'(<div class="highlight-[\w-]+ notranslate"><div class="highlight"><pre>)(.*?)(</pre>)', re.DOTALL)
 INDENT = re.compile(r"^((?:<[^>]+>)*)( +)")
 
 
