@@ -15,12 +15,12 @@ from urllib.parse import unquote, urldefrag, urlsplit
 MEGABYTE = 2**20
 LIMIT = 3 * MEGABYTE  # for all that a page loads, but for MathJax, whose one file of 2.2 MB all pages share
 # axe takes ten seconds over the thousands of words of code in a chapter. They are coloured by class: of each class and
-# colour in each kind of box, one word stands for all, and the others lose their tags. So do the strokes of formulas,
+# colour in each kind of box, one word stands for all, and the others lose their tags (lines keep theirs: they wrap). So do the strokes of formulas,
 # which are hidden from screen readers: those read the MathML beside them.
 SAMPLE = """
     document.querySelectorAll("mjx-container > svg[aria-hidden=true]").forEach((drawing) => drawing.replaceChildren());
     const seen = new Set(), repeated = [];
-    for (const word of document.querySelectorAll("pre span")) {
+    for (const word of document.querySelectorAll("pre span:not(.pw-line)")) {
         const style = getComputedStyle(word), paper = getComputedStyle(word.closest("pre"));
         const kind = [word.className, style.color, style.backgroundColor, paper.backgroundColor, paper.fontSize,
                       word.closest(".cell_input, .cell_output, section")?.className].join();
