@@ -42,7 +42,7 @@ def products(x, rows: list[tuple], names: list[str] | None = None, title: str = 
     figure, axes = new_figure(len(rows), 3, height=1.85 * len(rows) + 0.4, title=title,
                               gridspec_kw={"width_ratios": widths})
     for row, (symbol, W, answer, y, colour) in zip(axes, rows):
-        write_matrix(row[0], x, "x", GREY, tallest, names)
+        write_matrix(row[0], x, "$x$", GREY, tallest, names)
         write_matrix(row[1], W, f"× {symbol}", "#9CA3AF", tallest)
         write_matrix(row[2], y, f"= {answer}", colour, tallest)
     return figure

@@ -5,7 +5,7 @@ PREVIOUS = "def previous_token(N):\n    c = 10 * N**0.5\n    I = torch.eye(N)\n 
 LOOK_UP = "def soft_look_up(query, keys, values, T):\n    s = keys @ query\n    "
 CROSS = "def cross_attention(x, context, Wq, Wk, Wv, keep):\n    "
 HARD = "if T == 0:\n        return values[s.argmax()]\n    "
-LOSSES = "divided, undivided = [0.71, 0.60, 0.60, 0.63], [1.73, 1.32, 1.31, 1.46]\n"  # rounded: of these seeds, so no check of them passes by chance
+LOSSES = "divided, undivided = [0.71, 0.60, 0.60, 0.63], [1.73, 1.32, 1.31, 1.46]\n"  # four runs of each side, rounded
 REAL = "divided, undivided = ([final_loss(side, seed) for seed in range(3)] for side in (True, False))\n"
 EVIDENCE = 'evidence = {"divided": divided, "undivided": undivided}\n'
 

@@ -161,4 +161,4 @@ def exercise_7(cross_attention):
     longer = torch.randn(2, 7, 4, generator=g)  # another length M and another width E
     if cross_attention(x, longer, Wq, Wk[:4], Wv[:4], torch.ones(2, 7, dtype=torch.bool)).shape != (2, 5, 3):
         return wrong("A context of another length or width should give as many results as x has tokens.")
-    return right("x asks, the context answers, and its left-out tokens are never read.")
+    return right("Queries from x, keys and values from the context, and its left-out tokens are never read.")
