@@ -69,28 +69,32 @@ def reads(image, weights, queries: list[int], grid: tuple[int, int], labels: lis
     """An image (C, H, W), and once for each query patch the same image under what that patch reads.
 
     `weights` (n, N) holds one row of attention for each of the n queries, numbered row by row from 0; the query's
-    patch has a blue frame. One scale for all maps.
+    patch has a blue frame. One scale for all maps. Raises ValueError where sizes do not fit.
     """
     check_grid(grid)
+    N = grid[0] * grid[1]
+    if len(weights) != len(queries) or any(query not in range(N) for query in queries):
+        raise ValueError(f"reads wants a row of weights for each query patch, 0 to {N - 1} of this grid; got "
+                         f"{len(weights)} rows and patches {queries}")
     maps = as_maps(as_array(weights).reshape(-1, *grid), "(n, rows, columns)")
     check_overlay(np.stack([as_array(image)] * len(maps)), maps)
     picture = np.atleast_3d(as_picture(image))
-    side = picture.shape[0] / grid[0]
+    high, wide = (size / count for size, count in zip(picture.shape, grid))
     figure, (axes,) = new_figure(1, 1 + len(maps), height=WIDTH / (1 + len(maps)) + 0.5, title=title)
     show(axes[0], image, "image")
     bright = picture.mean(-1)
-    for i, (axis, values, query) in enumerate(zip(axes[1:], maps, queries)):
+    for i, (axis, values) in enumerate(zip(axes[1:], maps)):
         axis.imshow(bright, cmap="gray", interpolation="nearest")
         drawn = axis.imshow(values, cmap="magma", vmin=0, vmax=maps.max(), alpha=0.65, interpolation="nearest",
                             extent=(-0.5, picture.shape[1] - 0.5, picture.shape[0] - 0.5, -0.5))
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
-        axis.set_title(labels[i] if labels else f"patch {query} reads", fontsize=11, fontweight="normal")
-    for axis, query in zip((axes[0], *axes[1:]), (None, *queries)):
-        for q in queries if query is None else [query]:
-            corner = (q % grid[1] * side - 0.5, q // grid[1] * side - 0.5)
+        axis.set_title(labels[i] if labels else f"patch {queries[i]} reads", fontsize=11, fontweight="normal")
+    for axis, marked in zip(axes, (queries, *([query] for query in queries))):
+        for q in marked:
+            corner = (q % grid[1] * wide - 0.5, q // grid[1] * high - 0.5)
             for edge, linewidth in (("white", 4), (QUERY, 2)):
-                area(axis, *corner, side, side, "none", edge, linewidth=linewidth)
+                area(axis, *corner, wide, high, "none", edge, linewidth=linewidth)
     figure.colorbar(drawn, ax=axes, shrink=0.7, label="weight")
     return figure
 
@@ -105,5 +109,5 @@ def bands(series: dict[str, tuple], title: str = "", x: str = "", y: str = "", f
     axis.set(xlabel=x, ylabel=y, xscale="log", yscale="log", ylim=(floor, None))
     axis.set_xticks(xs, [f"{value:g}" for value in xs])
     axis.minorticks_off()
-    axis.legend(fontsize=10)
+    axis.legend(fontsize=10, loc="lower left")
     return figure

@@ -2,9 +2,9 @@
 
 MASK = "def masked_attention(q, k, v, keep):\n    s = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5\n    keep = keep[:, None, :]\n    "
 PREVIOUS = "def previous_token(N):\n    c = 10 * N**0.5\n    I = torch.eye(N)\n    "
-LOOK_UP = "def soft_look_up(query, keys, values, T):\n    s = keys @ query\n    "
+LOOK_UP = "def soft_look_up(query, keys, values, tau):\n    s = keys @ query\n    "
 CROSS = "def cross_attention(x, context, Wq, Wk, Wv, keep):\n    "
-HARD = "if T == 0:\n        return values[s.argmax()]\n    "
+HARD = "if tau == 0:\n        return values[s.argmax()]\n    "
 LOSSES = "divided, undivided = [0.71, 0.60, 0.60, 0.63], [1.73, 1.32, 1.31, 1.46]\n"  # four runs of each side, rounded
 REAL = "divided, undivided = ([final_loss(side, seed) for seed in range(3)] for side in (True, False))\n"
 EVIDENCE = 'evidence = {"divided": divided, "undivided": undivided}\n'
@@ -41,14 +41,14 @@ WRONG = {
         "the same on both sides": (REAL.replace("(side, seed)", "(True, seed)") + 'claim = "cannot tell"\n' + EVIDENCE, "Did the change reach"),
     },
     "4.5": {
-        "times the temperature": (LOOK_UP + HARD + "return (s * T).softmax(-1) @ values", "do not multiply"),
+        "times the temperature": (LOOK_UP + HARD + "return (s * tau).softmax(-1) @ values", "do not multiply"),
         "no temperature": (LOOK_UP + HARD + "return s.softmax(-1) @ values", "no effect"),
-        "no softmax": (LOOK_UP + HARD + "return s / T @ values", "softmax comes first"),
-        "distance": (LOOK_UP + HARD + "return (-(keys - query).square().sum(-1) / (2 * T)).softmax(-1) @ values", "by distance"),
-        "no hard look-up": (LOOK_UP + "return (s / T).softmax(-1) @ values", "nan"),
+        "no softmax": (LOOK_UP + HARD + "return s / tau @ values", "softmax comes first"),
+        "distance": (LOOK_UP + HARD + "return (-(keys - query).square().sum(-1) / (2 * tau)).softmax(-1) @ values", "by distance"),
+        "no hard look-up": (LOOK_UP + "return (s / tau).softmax(-1) @ values", "nan"),
         "always hard": (LOOK_UP + "return values[s.argmax()]", "not softmax"),
-        "the mean at 0": (LOOK_UP + "return (s / T if T else 0 * s).softmax(-1) @ values", "For T = 0"),
-        "weights": (LOOK_UP + "return (s / T).softmax(-1)", "width of a value"),
+        "the mean at 0": (LOOK_UP + "return (s / tau if tau else 0 * s).softmax(-1) @ values", "For tau = 0"),
+        "weights": (LOOK_UP + "return (s / tau).softmax(-1)", "width of a value"),
     },
     "4.6": {
         "no effect": (MASK + "return s.softmax(-1) @ v", "no effect"),

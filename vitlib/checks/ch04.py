@@ -78,26 +78,26 @@ def exercise_4(claim, evidence, final_loss):
 def exercise_5(soft_look_up):
     g = torch.Generator().manual_seed(0)
     query, keys, values = torch.randn(3, generator=g), torch.randn(5, 3, generator=g), torch.randn(5, 2, generator=g)
-    scores, T = keys @ query, 0.7
-    expected = (scores / T).softmax(0) @ values
-    out = soft_look_up(query, keys, values, T)
+    scores, tau = keys @ query, 0.7
+    expected = (scores / tau).softmax(0) @ values
+    out = soft_look_up(query, keys, values, tau)
     if out.shape != (2,):
         return wrong(f"The result has shape {tuple(out.shape)} instead of (2,), the width of a value.")
-    if same(out, (scores * T).softmax(0) @ values):
-        return wrong("A low temperature should choose more sharply: divide the scores by T, do not multiply.")
+    if same(out, (scores * tau).softmax(0) @ values):
+        return wrong("A low temperature should choose more sharply: divide the scores by tau, do not multiply.")
     if same(out, scores.softmax(0) @ values):
         return wrong("The temperature has no effect.")
-    if same(out, scores / T @ values):
+    if same(out, scores / tau @ values):
         return wrong("The scores were used as weights; the softmax comes first.")
-    if same(out, (-(keys - query).square().sum(-1) / (2 * T)).softmax(0) @ values):
+    if same(out, (-(keys - query).square().sum(-1) / (2 * tau)).softmax(0) @ values):
         return wrong("These are scores by distance; here the score is the dot product of query and key.")
     if not same(out, expected):
-        return wrong("The result is not softmax(scores / T), times the values.")
+        return wrong("The result is not softmax(scores / tau), times the values.")
     hard = soft_look_up(query, keys, values, 0)
     if hard.isnan().any():
-        return wrong("T = 0 gives nan: nothing can be divided by 0. Return the value of the key with the highest score.")
+        return wrong("tau = 0 gives nan: nothing can be divided by 0. Return the value of the key with the highest score.")
     if not same(hard, values[scores.argmax()]):
-        return wrong("For T = 0 the result should be the value of the key with the highest score.")
+        return wrong("For tau = 0 the result should be the value of the key with the highest score.")
     return right("Sharp at low temperatures, and a hard look-up at 0.")
 
 
