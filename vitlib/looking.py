@@ -1,12 +1,10 @@
 """Figures of looking up: keys near a query, products of small matrices, what a patch reads of its image."""
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from .arrays import as_array, as_maps, as_matrix, as_picture, check_overlay
 from .patches import check_grid
-from .plots import GREY, KEY, QUERY, VALUE, WIDTH, new_figure, show
+from .plots import GREY, KEY, QUERY, VALUE, WIDTH, Axes, Figure, new_figure, show
 from .sketch import area, write
 
 
@@ -25,8 +23,8 @@ def regression(keys, values, query: float, weights, curve: tuple, title: str = "
     for axis in (above, below):
         axis.axvline(query, color=QUERY, linestyle="--", linewidth=1.5, zorder=2)
     above.scatter([query], [answer], marker="D", s=70, color=QUERY, zorder=4)
-    above.annotate(f"query {query:g}: answer {answer:.1f}", (query, answer), (8, -16), textcoords="offset points",
-                   color=QUERY, fontsize=11)
+    above.annotate(f"query {query:g}: answer {answer:.1f}", (query, 0.02), (6, 2), above.get_xaxis_transform(),
+                   "offset points", color=QUERY, fontsize=11)  # at the foot of the line, where few points are
     bars = below.bar(keys, weights, width=(keys.max() - keys.min()) / 30, color=KEY)
     below.bar_label(bars, [f"{w:.2f}" if w >= 0.005 else "0" for w in weights], padding=2, fontsize=10)
     above.set(ylabel=y)
