@@ -15,8 +15,8 @@ from urllib.parse import unquote, urldefrag, urlsplit
 MEGABYTE = 2**20
 LIMIT = 3 * MEGABYTE  # for all that a page loads, but for MathJax, whose one file of 2.2 MB all pages share
 # axe takes ten seconds over the thousands of words of code in a chapter. They are coloured by class: of each class and
-# colour in each kind of box, one word stands for all, and the others lose their tags (lines keep theirs: they wrap). So do the strokes of formulas,
-# which are hidden from screen readers: those read the MathML beside them.
+# colour in each kind of box, one word stands for all, and the others lose their tags (lines keep theirs, or they would
+# not wrap). So do the strokes of formulas, which are hidden from screen readers: those read the MathML beside them.
 SAMPLE = """
     document.querySelectorAll("mjx-container > svg[aria-hidden=true]").forEach((drawing) => drawing.replaceChildren());
     const seen = new Set(), repeated = [];
