@@ -61,12 +61,6 @@ WRONG = {
             PARTS + "y @ weight.reshape(D, h, d).permute(1, 2, 0).flip(0)", "do not give y Wᵀ"),
     },
     "5.6": {
-        "the right merge": ("mix = (0, [20, 20, 20, 20])", "That is the right merge"),
-        "rows, not tokens": ("mix = (1, [80, 81, 82, 83])", "80 to 83 are the rows"),
-        "begins at row 20": ("mix = (0, [20, 21, 22, 23])", "begins at row 4"),
-        "wrong head": ("mix = (0, [16, 17, 18, 19])", "the head is not 0"),
-    },
-    "5.7": {
         "one run": (weigh(f"{ONE} is higher", [1.9], [1.5]), "make at least 3"),
         "unequal runs": (weigh(f"{ONE} is higher", [1.9, 1.8, 1.9], [1.5, 1.4]), "the same seeds"),
         "not trained": (weigh("cannot tell", [2.31, 2.30, 2.32], [2.30, 2.31, 2.33]), "which is guessing"),

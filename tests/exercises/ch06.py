@@ -2,7 +2,6 @@
 
 NORM = "def layer_norm(x, weight, bias, eps):\n    "
 BLOCK = "def result_norm(block, x):\n    "
-RATES = "rates = torch.linspace(0, 0.4, 12, dtype=torch.float64)\n"
 
 
 def norm(dim: str, correction: int = 0) -> str:
@@ -90,15 +89,6 @@ WRONG = {
         "no norms": (BLOCK + "x = x + block.attn(x)\n    return x + block.mlp(x)", "The numbers differ"),
     },
     "6.6": {
-        "one branch a block": (RATES + "branches = (float((1 - rates).sum()), float((1 - rates).prod()))", "9.6 counts one"),
-        "dropped, not kept": (RATES + "branches = (float(2 * rates.sum()), float((1 - rates).prod() ** 2))", "4.8 is how many"),
-        "one rate for all": ("branches = (24 * 0.6, 0.6**24)", "every block the rate 0.4"),
-        "not squared": (RATES + "branches = (19.2, float((1 - rates).prod()))", "square it"),
-        "power of the mean": ("branches = (19.2, 0.8**24)", "not a power of their mean"),
-        "in percent": (RATES + "branches = (19.2, float(100 * (1 - rates).prod() ** 2))", "in percent"),
-        "something else": ("branches = (19.2, 0.5)", "not 0.5"),
-    },
-    "6.7": {
         "one run": (weigh(f"{POST} is higher", [2.1], [1.5]), "make at least 3"),
         "unequal runs": (weigh(f"{POST} is higher", [2.1, 2.2, 2.1], [1.5, 1.4]), "the same seeds"),
         "rate too small": (weigh("cannot tell", [2.31, 2.30, 2.32], [2.29, 2.30, 2.28]), "take another learning rate"),

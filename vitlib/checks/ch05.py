@@ -168,24 +168,7 @@ def exercise_5(contributions):
 
 
 @exercise
-def exercise_6(mix):
-    head, tokens = mix
-    tokens = [int(token) for token in tokens]
-    if head == 1 and tokens == [16, 17, 18, 19]:
-        return right("Rows 80 to 83 are head 1, tokens 16 to 19. Output 20 holds nothing of token 20.")
-    if tokens == [20, 20, 20, 20] or tokens == [20]:
-        return wrong("That is the right merge, one token from all heads. Here four rows in a line come from one head.")
-    if tokens == [80, 81, 82, 83]:
-        return wrong("80 to 83 are the rows. Each head has 64 of them: which head, and which tokens within it?")
-    if tokens == [20, 21, 22, 23]:
-        return wrong("Each output takes four rows, so output 20 begins at row 4 · 20, not at row 20.")
-    if tokens == [16, 17, 18, 19]:
-        return wrong(f"The tokens are right, the head is not {head}: rows 64 to 127 belong to one head.")
-    return wrong("Number the (4, 64) rows from 0 to 255, reshape them to (64, 4), and look at row 20.")
-
-
-@exercise
-def exercise_7(claim, losses):
+def exercise_6(claim, losses):
     one, four = "the loss with one head", "the loss with four heads"
     if isinstance(losses, dict) and set(losses) == {one, four}:
         values = [float(value) for side in losses.values() for value in side]

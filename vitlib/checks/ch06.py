@@ -165,33 +165,7 @@ def exercise_5(result_norm):
 
 
 @exercise
-def exercise_6(branches):
-    mean, everything = branches
-    rates = [0.4 * i / 11 for i in range(12)]
-    once = 1.0
-    for rate in rates:
-        once *= 1 - rate
-    if abs(mean - 9.6) < 0.01:
-        return wrong("9.6 counts one branch a block; each block has two.")
-    if abs(mean - 4.8) < 0.01:
-        return wrong("4.8 is how many are dropped on average; how many run?")
-    if abs(mean - 14.4) < 0.01:
-        return wrong("14.4 gives every block the rate 0.4; the rate grows from 0 to 0.4.")
-    if abs(mean - 19.2) > 0.01:
-        return wrong(f"The rates are 0.2 on average, so of 24 branches not {mean:g} run.")
-    if abs(everything - once) < 1e-4:
-        return wrong("The mean is right. The product runs over 24 branches, not 12: square it.")
-    if abs(everything - 0.8**24) < 2e-4:
-        return wrong("The mean is right. A product of different numbers is not a power of their mean: multiply 1 - rate for each.")
-    if abs(everything - 100 * once**2) < 1e-2:
-        return wrong("The mean is right. That is the probability in percent; give it as a share of 1.")
-    if abs(everything - once**2) > 1e-4:
-        return wrong(f"The mean is right. Multiply 1 - rate over all 24 branches: that is not {everything:g}.")
-    return right("19.2 branches on average, and the whole network for one image in about 300.")
-
-
-@exercise
-def exercise_7(claim, losses):
+def exercise_6(claim, losses):
     post, pre = "post-norm's loss", "pre-norm's loss"
     if isinstance(losses, dict) and set(losses) == {post, pre}:
         values = [float(value) for side in losses.values() for value in side]
