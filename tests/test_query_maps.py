@@ -30,7 +30,8 @@ def test_all_maps_share_the_scale_of_the_colour_bar():
 
 @pytest.mark.parametrize(("rows", "cells", "said"), [
     ({}, [(0, 0)], "one for each cell"), ({"a": [np.eye(2)]}, [(0, 0), (1, 1)], "one for each cell"),
-    ({"a": []}, [], "one for each cell"), ({"a": [np.eye(2)]}, [(0, 2)], "outside"), ({"a": [np.eye(2)]}, [(-1, 0)], "outside")])
+    ({"a": []}, [], "one for each cell"), ({"a": [np.eye(2)]}, [(0, 2)], "outside"),
+    ({"a": [np.eye(2)]}, [(-1, 0)], "outside")])
 def test_what_cannot_be_drawn_is_refused(rows, cells, said):
     with pytest.raises(ValueError, match=said):
         query_maps(rows, cells)

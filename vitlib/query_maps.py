@@ -8,9 +8,10 @@ from .plots import QUERY, WIDTH, new_figure, show
 
 def query_maps(rows: dict[str, list], cells: list[tuple[int, int]], title: str = "", label: str = "", image=None,
                vmin: float | None = None, vmax: float | None = None):
-    """Named rows of maps (rows, columns), the i-th of a row for the query `cells[i]`, which is outlined; one scale for all.
+    """Named rows of maps (rows, columns), the i-th of each row for the query `cells[i]`, which is outlined.
 
-    With an image (C, H, W) a row above shows it with each query's patch outlined. Returns the Matplotlib figure.
+    All share one scale, told by the colour bar. With an image (C, H, W) a row above shows it, with each query's patch
+    outlined. Returns the Matplotlib figure.
     Raises ValueError for no maps, for rows that have not one map for each cell, and for a cell outside its map.
     """
     maps = {name: [as_matrix(values) for values in row] for name, row in rows.items()}
