@@ -50,7 +50,7 @@ WRONG = {
         "cosine first": (WAVES + "return torch.stack([a.cos(), a.sin()], dim=2).flatten(1)", "cosines come first"),
         "half the exponent": (WAVES.replace("2 * torch", "torch") + "return torch.stack([a.sin(), a.cos()], dim=2).flatten(1)", "half as fast"),
         "base ignored": (WAVES.replace("base **", "1e4 **") + "return torch.stack([a.sin(), a.cos()], dim=2).flatten(1)", "use the argument"),
-        "halves mixed": (WAVES + "return torch.stack([a.sin(), a.cos()], dim=1).flatten(1)", "sin 1 = 0.84"),
+        "counted from one": (WAVES.replace("positions.float()", "(positions + 1.0)") + "return torch.stack([a.sin(), a.cos()], dim=2).flatten(1)", "sin 1 = 0.84"),
         "one column each": (WAVES + "return a.sin()", "should give (7, 12)"),
     },
     "3.7": {
