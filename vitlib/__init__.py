@@ -39,8 +39,10 @@ Looking inside
     clinic      faults of public tutorials, to be planted one at a time
     arrays      what figures are drawn from, as arrays
     plots       the book's figures
+    query_maps  maps that belong to one cell of a grid, with that cell outlined
     sketch      boxes, arrows and words to draw with
     diagrams    the whole model, the block, the heads and a look-up, drawn
+    looking     how a soft look-up weighs its keys, and what a patch reads
 Use
     hub         where published weights lie: a file, a folder, a hub
     families    what other libraries call the parts of a ViT
