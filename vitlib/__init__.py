@@ -40,6 +40,8 @@ Looking inside
     arrays      what figures are drawn from, as arrays
     plots       the book's figures
     effects     figures of what one change does
+    sketch      boxes, arrows and words to draw with
+    diagrams    the whole model, the block, the heads and a look-up, drawn
 Use
     hub         where published weights lie: a file, a folder, a hub
     families    what other libraries call the parts of a ViT
