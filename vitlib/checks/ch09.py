@@ -179,6 +179,11 @@ def exercise_6(newton_schulz):
     return wrong("The shape is right, the numbers are not. Compare with the loop of muon_step, line by line.")
 
 
+def orthogonal(direction: Tensor, scale: float) -> Tensor:
+    """A step in the shape of the direction, which may be a filter."""
+    return scale * orthogonalise(direction.flatten(1)[None])[0].reshape(direction.shape)
+
+
 @exercise
 def exercise_7(muon_update):
     g = torch.Generator().manual_seed(0)
@@ -195,20 +200,16 @@ def exercise_7(muon_update):
             return wrong("That is a sum, not an average: the gradient enters with 1 - momentum.")
         if not close(after, true):
             return wrong("The new average is not momentum · average + (1 - momentum) · gradient.")
-
-        def step(direction, scale=max(1, m / n) ** 0.5):
-            return scale * orthogonalise(direction.flatten(1)[None])[0].reshape(shape)
-
-        ahead = 0.9 * true + 0.1 * gradient
-        if close(update, step(ahead)):
+        ahead, scale = 0.9 * true + 0.1 * gradient, max(1, m / n) ** 0.5
+        if close(update, orthogonal(ahead, scale)):
             continue
-        if close(update, step(true)):
+        if close(update, orthogonal(true, scale)):
             return wrong("Nesterov's look ahead is missing: mix the new average with the gradient once more.")
-        if close(update, step(gradient)):
+        if close(update, orthogonal(gradient, scale)):
             return wrong("The gradient itself was made orthogonal: the average should be.")
-        if close(update, step(ahead, 1)):
-            return wrong(f"For {m} rows and {n} columns the factor √max(1, m/n) is {max(1, m / n) ** 0.5:.2f}; it is missing.")
-        if close(update, step(ahead, (m / n) ** 0.5)):
+        if close(update, orthogonal(ahead, 1.0)):
+            return wrong(f"For {m} rows and {n} columns the factor √max(1, m/n) is {scale:.2f}; it is missing.")
+        if close(update, orthogonal(ahead, (m / n) ** 0.5)):
             return wrong("A matrix that lies down (m < n) is not scaled: the factor is √max(1, m/n).")
         return wrong(f"The average is right, the update of a gradient {shape} is not.")
     return right("Momentum, a look ahead, an orthogonal step, for matrices and filters.")
