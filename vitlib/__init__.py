@@ -39,6 +39,7 @@ Looking inside
     clinic      faults of public tutorials, to be planted one at a time
     arrays      what figures are drawn from, as arrays
     plots       the book's figures
+    answers     a model's probabilities beside the image they are about
 Use
     hub         where published weights lie: a file, a folder, a hub
     families    what other libraries call the parts of a ViT
