@@ -20,7 +20,8 @@ def test_a_claim_stands_where_the_interval_says_the_same(claim, evidence):
 
 
 @pytest.mark.parametrize(("claim", "evidence", "said"), [
-    ("warm wins", CLEAR, "should be one of"), ("warm is higher", MIXED, "0 lies inside"), (CANNOT_TELL, CLEAR, "say more than you do"),
+    ("warm wins", CLEAR, "should be one of"), ("warm is higher", MIXED, "0 lies inside"),
+    (CANNOT_TELL, CLEAR, "say more than you do"),
     ("cold is higher", CLEAR, "other way round"), ("warm is higher", {"warm": [0.9]}, "two lists"),
     ("warm is higher", {"warm": [0.9, 0.8, 0.9], "cold": [0.7]}, "come in pairs"),
     ("warm is higher", {"warm": [0.9, 0.92], "cold": [0.7, 0.71]}, "at least 3"),
@@ -36,6 +37,7 @@ def test_each_gap_in_the_evidence_is_named(claim, evidence, said):
 @pytest.mark.parametrize("runs", [3, 5, 12])
 def test_nineteen_of_twenty_intervals_hold_the_truth(runs):
     g = torch.Generator().manual_seed(runs)
-    middles, halves = torch.tensor([interval(row.tolist()) for row in torch.randn(4000, runs, generator=g, dtype=torch.float64)]).T
+    draws = torch.randn(4000, runs, generator=g, dtype=torch.float64)
+    middles, halves = torch.tensor([interval(row.tolist()) for row in draws]).T
     assert abs((middles.abs() < halves).double().mean() - 0.95) < 0.012
     assert list(T_95) == sorted(T_95, reverse=True)

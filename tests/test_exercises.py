@@ -10,8 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DEFINING = ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef
-HEADING = re.compile(r"^### Exercise (\d+\.\d+) · (predict|build|investigate|experiment|build in stages \((\d) of (\d)\)) · ●+ · "
-                     r"\d+ minutes$", re.M)
+KIND = r"predict|build|investigate|experiment|build in stages \((\d) of (\d)\)"
+HEADING = re.compile(rf"^### Exercise (\d+\.\d+) · ({KIND}) · ●+ · \d+ minutes$", re.M)
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
@@ -33,7 +33,7 @@ def exercises(path: Path) -> dict[str, dict]:
         text = "".join(cell["source"])
         if heading := HEADING.search(text):
             stage = int(heading[3] or 1)
-            earlier = list(found.values())[len(found) - stage + 1:]  # the stages before this one, whose answers it may use
+            earlier = list(found.values())[len(found) - stage + 1:]  # the stages before: it may use their answers
             found[heading[1]] = current = {"kind": heading[2].split(" (")[0], "stage": (stage, int(heading[4] or 1)),
                                            "earlier": earlier, "code": [], "definitions": definitions(cells)}
         elif found and cell["cell_type"] == "code":
