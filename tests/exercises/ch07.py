@@ -2,12 +2,12 @@
 
 MEAN = "def patch_features(model, images):\n    x = model.features(images)\n    "
 COUNT = "def count_mean_pool(c):\n    N = (c.image_size // c.patch_size) ** 2\n    "
-EMBED = """def embed(weights, images):
+EMBED = """def embed_images(weights, images):
     w = weights["patch_embed.proj.weight"]
     x = F.conv2d(images, w, weights["patch_embed.proj.bias"], stride=w.shape[-1]).flatten(2).transpose(1, 2)
     cls = weights["cls_token"].expand(len(x), -1, -1)
     return """
-ENCODE = """def encode(weights, x, heads):
+ENCODE = """def encode_tokens(weights, x, heads):
     def linear(name, x):
         return F.linear(x, weights[f"{name}.weight"], weights[f"{name}.bias"])
     def norm(name, x):
@@ -19,8 +19,8 @@ ENCODE = """def encode(weights, x, heads):
         x = x + linear(f"{b}.mlp.fc2", F.gelu(linear(f"{b}.mlp.fc1", norm(f"{b}.norm2", x))))
     return norm("norm", x)
 """
-ANSWER = """def answer(weights, images, heads):
-    x = encode(weights, embed(weights, images), heads)
+ANSWER = """def classify_images(weights, images, heads):
+    x = encode_tokens(weights, embed_images(weights, images), heads)
     return """
 HEAD = ', weights["head.weight"], weights["head.bias"])'
 
