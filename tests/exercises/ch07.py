@@ -25,11 +25,9 @@ ANSWER = """def classify_images(weights, images, heads):
 HEAD = ', weights["head.weight"], weights["head.bias"])'
 
 
-def pairs(claim: str, better: list[float], worse: list[float]) -> str:
-    return f'claim = {claim!r}\nevidence = {{"PyTorch\'s": {better}, "0.02": {worse}}}'
+def pairs(claim: str, small: list[float], usual: list[float]) -> str:
+    return f'claim = {claim!r}\nevidence = {{"0.02": {small}, "PyTorch\'s": {usual}}}'
 
-
-HIGHER = "PyTorch's is higher"
 
 WRONG = {
     "7.1": {
@@ -59,14 +57,14 @@ WRONG = {
         "twice": (COUNT + "return count(c) - 2 * c.dim - (1 + N) * c.dim", "One D too few"),
     },
     "7.5": {
-        "one seed": (pairs(HIGHER, [0.23], [0.17]), "at least 3"),
-        "no such claim": (pairs("it matters", [0.23, 0.24, 0.22], [0.17, 0.15, 0.12]), "should be one of"),
-        "not borne out": (pairs(HIGHER, [0.23, 0.15, 0.22], [0.17, 0.2, 0.12]), "do not bear your claim"),
-        "too modest": (pairs("cannot tell", [0.23, 0.24, 0.22], [0.17, 0.16, 0.15]), "your runs say more"),
-        "the wrong way round": (pairs("0.02 is higher", [0.23, 0.24, 0.22], [0.17, 0.16, 0.15]), "other way round"),
-        "in per cent": (pairs(HIGHER, [23, 24, 22], [17, 15, 12]), "cannot be such a measurement"),
+        "one seed": (pairs("0.02 is higher", [2.2], [1.9]), "at least 3"),
+        "no such claim": (pairs("it matters", [2.2, 2.3, 2.2], [1.9, 2.0, 1.9]), "should be one of"),
+        "not borne out": (pairs("0.02 is higher", [2.2, 1.9, 2.2], [1.9, 2.2, 2.0]), "do not bear your claim"),
+        "too modest": (pairs("cannot tell", [2.2, 2.3, 2.25], [1.9, 2.0, 1.9]), "your runs say more"),
+        "the wrong way round": (pairs("PyTorch's is higher", [2.2, 2.3, 2.25], [1.9, 2.0, 1.9]), "other way round"),
+        "in per cent": (pairs("0.02 is higher", [23, 24, 22], [17, 15, 12]), "cannot be such a measurement"),
         "not from trial": ("train, test = shapes(2000, seed=1), shapes(500, seed=2)\n"
-                           + pairs(HIGHER, [0.9, 0.91, 0.92], [0.6, 0.61, 0.62]), "when it is run again"),
+                           + pairs("0.02 is higher", [5.2, 5.3, 5.25], [1.9, 2.0, 1.9]), "when it is run again"),
     },
     "7.6": {
         "no class token": (EMBED + 'x + weights["pos_embed"][:, 1:]', "class token is missing"),

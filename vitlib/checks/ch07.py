@@ -90,11 +90,11 @@ def exercise_4(count_mean_pool):
 
 @exercise
 def exercise_5(claim, evidence, trial):
-    verdict = weigh(claim, evidence, more="PyTorch's", less="0.02", between=(0, 1))
+    verdict = weigh(claim, evidence, more="0.02", less="PyTorch's", between=(0, 10), unit=" nats")
     if not verdict.right:
         return verdict
     again, said = trial("0.02", 0), float(evidence["0.02"][0])
-    if abs(again - said) > 0.03:
+    if abs(again - said) > 0.1:
         return wrong(f"Seed 0 with 0.02 gives {again:.3f} when it is run again, and your first number is {said:.3f}. Collect what "
                      "trial returns, with the seeds from 0 on.")
     return verdict
