@@ -42,6 +42,7 @@ Looking inside
     sketch      boxes, arrows and words to draw with
     diagrams    the whole model, the block, the heads and a look-up, drawn
     answers     a model's probabilities beside the image they are about
+    looking     how a soft look-up weighs its keys, and what a patch reads
 Use
     hub         where published weights lie: a file, a folder, a hub
     families    what other libraries call the parts of a ViT
