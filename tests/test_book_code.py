@@ -34,6 +34,7 @@ NOT_SHOWN = {
     "query_maps": "how figures are drawn is not the subject",
     "looking": "how figures are drawn is not the subject",
     "arrays": "how figures are drawn is not the subject",
+    "answers": "how figures are drawn is not the subject",
     "rotary.attention_kind": "chooses between the attention of chapter 5 and that of chapter 18",
     "modes": "`model.train()` with two additions, told in chapter 8",
     "guards": "error messages",

@@ -43,6 +43,7 @@ Looking inside
     effects     figures of what one change does
     sketch      boxes, arrows and words to draw with
     diagrams    the whole model, the block, the heads and a look-up, drawn
+    answers     a model's probabilities beside the image they are about
     looking     how a soft look-up weighs its keys, and what a patch reads
 Use
     hub         where published weights lie: a file, a folder, a hub
