@@ -290,7 +290,7 @@ def test_no_vit_at_all_is_named(model, words, home):
 
 def test_a_bare_file_asks_which_model_it_is_like(home):
     save_file(tiny_timm().state_dict(), home / "mine.safetensors")
-    fails("mine", "heads.*mean and deviation.*like='vit_small_patch14_dinov2'")
+    fails("mine", "heads.*mean and standard deviation.*like='vit_small_patch14_dinov2'")
     assert load_published("mine", like="vit_tiny_patch16_224").config.heads == 3
 
 
@@ -409,7 +409,7 @@ HEADS = {"num_attention_heads": 3, "hidden_size": 192, "layer_norm_eps": 1e-6}
     ({"image_mean": [0.5]}, "mean must be 3 numbers"),
     ({"image_mean": [123.7, 116.3, 103.5]}, "for pixels in 0…1"), ({"image_std": [0, 0, 0]}, "std must be 3 numbers"),
     ({"do_rescale": False}, "not divided by 255"), ({"rescale_factor": 1 / 127.5}, "not divided by 255"),
-    (None, "does not say with which mean and deviation it was trained; name")])
+    (None, "does not say with which mean and standard deviation it was trained; name")])
 def test_a_mean_and_a_deviation_that_cannot_be(preprocessor, words, home):
     fails(folder_of(home, HEADS, preprocessor=preprocessor), words)
 

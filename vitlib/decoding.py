@@ -83,8 +83,8 @@ def on_white(image: Image.Image) -> Image.Image:
     """As RGB; where the image is transparent, white shows, never what its file hides there."""
     if not image.has_transparency_data:
         return image.convert("RGB")
-    ground = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(ground, image.convert("RGBA")).convert("RGB")
+    background = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(background, image.convert("RGBA")).convert("RGB")
 
 
 def reason(error: Exception) -> str:

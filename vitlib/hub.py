@@ -32,7 +32,7 @@ def find_weights(source: str | Path, like: str | None = None) -> Weights:
 
     SOURCE may be a name of timm (`deit_tiny_patch16_224`), of torchvision (`vit_b_16`) or a repository of the Hugging
     Face hub (`google/vit-base-patch16-224`). A bare file does not say how many heads its model has, nor with which
-    mean and deviation it was trained: `like` names a model of timm or torchvision that does.
+    mean and standard deviation it was trained: `like` names a model of timm or torchvision that does.
     Raises FileNotFoundError, in a line that names the file that would do, where a hub is needed and not reached;
     ValueError for a name that no one knows.
     """
@@ -89,7 +89,7 @@ def facts_beside(folder: Path) -> dict:
 
 
 def normalisation_of(images: dict, path: Path) -> dict:
-    """Mean and deviation from a `preprocessor_config.json`. Raises ValueError where pixels are not brought to 0…1."""
+    """Mean and std from a `preprocessor_config.json`. Raises ValueError where pixels are not brought to 0…1."""
     if not images.get("do_rescale", True) or abs(images.get("rescale_factor", 1 / 255) - 1 / 255) > 1e-6:
         raise ValueError(f"{path}: its pixels are not divided by 255; such weights are not read here")
     if not images.get("do_normalize", True):
@@ -109,7 +109,7 @@ def read_json(path: Path) -> dict:
 
 
 def facts_of(name: str, unknown_is_fine: bool = False) -> dict:
-    """Heads, mean, deviation, eps and pooling of a model of torchvision or timm, by name.
+    """Heads, mean, standard deviation, eps and pooling of a model of torchvision or timm, by name.
 
     Raises ValueError for an unknown name (or returns {}), or a model of timm that is no plain ViT.
     """

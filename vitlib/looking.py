@@ -5,6 +5,7 @@ import numpy as np
 from .arrays import as_array, as_maps, as_matrix, as_picture, check_overlay
 from .patches import check_grid
 from .plots import GREY, KEY, QUERY, VALUE, WIDTH, Axes, Figure, new_figure, show
+from .query_maps import outline
 from .sketch import area, write
 
 
@@ -83,16 +84,14 @@ def reads(image, weights, queries: list[int], grid: tuple[int, int], labels: lis
     bright = picture.mean(-1)
     for i, (axis, values) in enumerate(zip(axes[1:], maps)):
         axis.imshow(bright, cmap="gray", interpolation="nearest")
-        drawn = axis.imshow(values, cmap="magma", vmin=0, vmax=maps.max(), alpha=0.65, interpolation="nearest",
+        drawn = axis.imshow(values, cmap="cividis", vmin=0, vmax=maps.max(), alpha=0.65, interpolation="nearest",
                             extent=(-0.5, picture.shape[1] - 0.5, picture.shape[0] - 0.5, -0.5))
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
         axis.set_title(labels[i] if labels else f"patch {queries[i]} reads", fontsize=11, fontweight="normal")
     for axis, marked in zip(axes, (queries, *([query] for query in queries))):
-        for q in marked:
-            corner = (q % grid[1] * wide - 0.5, q // grid[1] * high - 0.5)
-            for edge, linewidth in (("white", 4), (QUERY, 2)):
-                area(axis, *corner, wide, high, "none", edge, linewidth=linewidth)
+        for query in marked:
+            outline(axis, divmod(query, grid[1]), high, wide)
     figure.colorbar(drawn, ax=axes, shrink=0.7, label="weight")
     return figure
 

@@ -26,7 +26,7 @@ class MAEConfig:
     depth: int = 1  # its blocks
     heads: int = 3
     mlp_ratio: float = 2.0
-    normalised: bool = True  # targets: each patch minus its own mean, over its own deviation
+    normalised: bool = True  # targets: each patch minus its own mean, over its own standard deviation
 
     def __post_init__(self) -> None:
         check_mae(self)
@@ -51,14 +51,14 @@ def split_patches(noise: Tensor, mask: float) -> tuple[Tensor, Tensor]:
 def patch_targets(images: Tensor, patch_size: int, normalised: bool = True) -> Tensor:
     """What is to be rebuilt: the pixels of every patch, (B, C, H, W) -> (B, N, C·P·P).
 
-    Normalised, each patch has mean 0 and deviation 1: what is left is its structure. Source: He et al. 2022, section 3.
+    Normalised, each patch has mean 0 and std 1: what is left is its structure. Source: He et al. 2022, section 3.
     Built in chapter 16.
     """
     pixels = patchify(images, patch_size)
     if not normalised:
         return pixels
     variance, mean = torch.var_mean(pixels, dim=-1, keepdim=True)  # (B, N, 1)
-    return (pixels - mean) / (variance + 1e-6).sqrt()  # a patch of one colour has no deviation
+    return (pixels - mean) / (variance + 1e-6).sqrt()  # a patch of one colour has no standard deviation
 
 
 class Decoder(nn.Module):
@@ -128,7 +128,7 @@ class MaskedAutoencoder(nn.Module):
 def rebuild(model: MaskedAutoencoder, images: Tensor, noise: Tensor) -> Tensor:
     """Images with their hidden patches filled in, (B, C, H, W) like the images, in evaluation mode.
 
-    A model of normalised targets knows neither a patch's mean nor its deviation: they are borrowed from the image.
+    A model of normalised targets knows neither a patch's mean nor its std: they are borrowed from the image.
     Built in chapter 16.
     """
     with evaluating(model):

@@ -1,4 +1,4 @@
-"""Published weights in our ViT: timm's, torchvision's and Hugging Face's, with their mean and deviation."""
+"""Published weights in our ViT: timm's, torchvision's and Hugging Face's, with their mean and standard deviation."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ def load_published(source: str | Path, classes: int | None = None, image_size: i
 
     `source` is a file, a folder or a name, and `like` tells what a bare file does not: see `hub.find_weights`.
     `classes=K` puts a new head in place of the published one, zero at first; `image_size`, in pixels, stretches the
-    position codes. The mean and deviation that the weights were trained with are folded into the first layer.
+    position codes. The mean and standard deviation that the weights were trained with are folded into the first layer.
     Raises ValueError for weights that are damaged, of another family, or lack a part, naming the first such key;
     FileNotFoundError where nothing was found. Built in chapter 15.
     """
@@ -137,7 +137,7 @@ def adapt(model: ViT, classes: int | None = None, image_size: int | None = None)
 
 def check_facts(facts: dict, state: Mapping[str, Tensor], classes: int | None, path: Path) -> None:
     """Raise ValueError where what is known beside the weights is not enough, is nonsense, or does not fit them."""
-    needed = {"heads": "how many heads its model has", "mean": "with which mean and deviation it was trained"}
+    needed = {"heads": "how many heads its model has", "mean": "with which mean and standard deviation it was trained"}
     missing = [words for name, words in needed.items() if facts[name] is None]
     if missing:
         raise ValueError(f"{path} does not say {' nor '.join(missing)}; name a model of timm or torchvision that was "
@@ -153,7 +153,7 @@ def check_facts(facts: dict, state: Mapping[str, Tensor], classes: int | None, p
 
 
 def check_normalisation(mean: object, std: object, channels: int, path: Path) -> None:
-    """Raise ValueError unless mean and deviation are numbers for pixels in 0…1, one for each channel."""
+    """Raise ValueError unless mean and standard deviation are numbers for pixels in 0…1, one for each channel."""
     for name, values, low in (("mean", mean, 0), ("std", std, 1e-3)):
         if not isinstance(values, list | tuple) or len(values) != channels or not all(low <= v <= 1 for v in values):
             raise ValueError(f"{path}: {name} must be {channels} numbers, one a channel, for pixels in 0…1, got "

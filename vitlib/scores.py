@@ -86,7 +86,7 @@ def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
 
 
 def centre_gaussian(images: Tensor, grid: tuple[int, int], width: float = 0.25) -> Tensor:
-    """A bump in the middle, the same for all images: (B, rows, columns). `width` is its deviation in image sides.
+    """A bump in the middle, the same for all images: (B, rows, columns). `width` is its std in image sides.
 
     Built in chapter 13.
     """

@@ -37,8 +37,8 @@ def draw(labels: Tensor, size: int, g: torch.Generator, where: dict) -> tuple[Te
     """Labels (B,) and where objects stand -> images (B, 3, size, size) uint8 and masks (B, size, size) bool."""
     B = len(labels)
     image = texture(B, size, g)
-    colour, ground = random_colours(B, g)
-    image = (ground + 0.25 * image).clamp(0, 1)
+    colour, background = random_colours(B, g)
+    image = (background + 0.25 * image).clamp(0, 1)
     for _ in range(2):  # distractors: small discs in other colours
         disc = place(B, size, g, scale=(0.08, 0.18), shift=0.9)
         image = blend(image, torch.rand(B, 3, 1, 1, generator=g), cover(circle(disc[0]), disc[1], size))

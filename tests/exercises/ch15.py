@@ -30,7 +30,7 @@ WRONG = {
         "multiplied": (FOLD + f"return weight * std / 255, {TAKEN}", "divides by it"),
         "no bias": (FOLD + "return weight / (255 * std), bias", "mean is missing"),
         "sign": (FOLD + f"return weight / (255 * std), {TAKEN.replace('-', '+')}", "sign of the constant"),
-        "mean alone": (FOLD + "return weight / (255 * std), bias - (weight * mean).sum(dim=(1, 2, 3))", "divided by the deviation too"),
+        "mean alone": (FOLD + "return weight / (255 * std), bias - (weight * mean).sum(dim=(1, 2, 3))", "divided by the standard deviation too"),
         "averaged": (FOLD + "return weight / (255 * std), bias - (weight * mean / std).mean(dim=(1, 2, 3))", "do not average"),
         "mean in bytes": (FOLD + "return weight / (255 * std), bias - (weight * mean / std / 255).sum(dim=(1, 2, 3))", "needs no 255"),
         "in place": (FOLD + f"bias = {TAKEN}\n    weight /= 255 * std\n    return weight, bias", "has changed"),

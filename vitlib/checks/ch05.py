@@ -172,6 +172,6 @@ def exercise_6(claim, losses):
     one, four = "the loss with one head", "the loss with four heads"
     if isinstance(losses, dict) and set(losses) == {one, four}:
         values = [float(value) for side in losses.values() for value in side]
-        if values and 2.25 < min(values) and max(values) < 2.5:
+        if values and min(values) > 2.25 and max(values) < 2.5:
             return wrong("All losses are near 2.30, which is guessing among ten classes: train before you compare.")
     return evidence.weigh(claim, losses, one, four, between=(0, 4), unit=" nats")

@@ -169,7 +169,7 @@ def exercise_6(claim, losses):
     post, pre = "post-norm's loss", "pre-norm's loss"
     if isinstance(losses, dict) and set(losses) == {post, pre}:
         values = [float(value) for side in losses.values() for value in side]
-        if values and 2.25 < min(values) and max(values) < 2.5:
+        if values and min(values) > 2.25 and max(values) < 2.5:
             return wrong("All losses are near 2.30, which is guessing among ten classes. So nothing was learned that could "
                          "be compared: take another learning rate.")
     return evidence.weigh(claim, losses, post, pre, between=(0, 20), unit=" nats")

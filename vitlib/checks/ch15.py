@@ -70,13 +70,13 @@ def exercise_3(fold_bytes):
     if torch.allclose(new_weight, weight / s, atol=1e-6):
         return wrong("The weights still expect 0…1: a byte is 255 times as large.")
     if torch.allclose(new_weight, weight * s / 255, atol=1e-6):
-        return wrong("You multiplied by the deviation; normalising divides by it.")
+        return wrong("You multiplied by the standard deviation; normalising divides by it.")
     if torch.equal(new_bias, bias):
         return wrong("The mean is missing: it is a constant, and a constant goes into the bias.")
     if torch.allclose(new_bias, bias + constant, atol=1e-4):
         return wrong("The sign of the constant is turned: the mean is taken away.")
     if torch.allclose(new_bias, bias - (weight * m).sum(dim=(1, 2, 3)), atol=1e-4):
-        return wrong("The mean is divided by the deviation too: (u - mean) / std = u / std - mean / std.")
+        return wrong("The mean is divided by the standard deviation too: (u - mean) / std = u / std - mean / std.")
     if torch.allclose(new_bias, bias - (weight * m / s).mean(dim=(1, 2, 3)), atol=1e-4):
         return wrong("Sum over channels and pixels, do not average: each weight meets the constant once.")
     if torch.allclose(new_bias, bias - constant / 255, atol=1e-5):

@@ -93,10 +93,10 @@ def exercise_3(masked_loss):
             mean_error(target, everywhere),
         "That is the error on the patches that were seen. `hidden` is True where the loss is to be taken.":
             mean_error(target, ~hidden),
-        "The targets are plain pixels: take each patch's own mean away and divide by its own deviation.": mean_error(pixels),
-        "Only the mean is taken away. Divide by the deviation as well, or patches with strong edges count for most.":
+        "The targets are plain pixels: take each patch's own mean away and divide by its own standard deviation.": mean_error(pixels),
+        "Only the mean is taken away. Divide by the standard deviation as well, or patches with strong edges count for most.":
             mean_error(own),
-        "Mean and deviation are those of the whole image. Each patch has its own: the last axis alone.": mean_error(whole),
+        "Mean and standard deviation are those of the whole image. Each patch has its own: the last axis alone.": mean_error(whole),
         "The variance was divided by the number of pixels. The published loss divides by one less, as `var` does by itself.":
             mean_error(over(pixels.var(dim=-1, correction=0, keepdim=True))),
         "The patches were divided by their variance, not by its root.": mean_error(own / (pixels.var(dim=-1, keepdim=True) + 1e-6)),
