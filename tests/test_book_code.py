@@ -30,6 +30,7 @@ spec.loader.exec_module(tool)
 NOT_SHOWN = {
     "plots": "how figures are drawn is not the subject",
     "diagrams": "how figures are drawn is not the subject",
+    "sketch": "how figures are drawn is not the subject",
     "arrays": "how figures are drawn is not the subject",
     "rotary.attention_kind": "chooses between the attention of chapter 5 and that of chapter 18",
     "modes": "`model.train()` with two additions, told in chapter 8",
@@ -200,7 +201,7 @@ def test_a_chapter_imports_only_what_earlier_chapters_built(stem):
 
 @pytest.mark.parametrize("stem", NOTEBOOKS)
 def test_no_other_cell_defines_a_public_name(stem):
-    public = {name.split(".")[1] for name in PUBLIC if not name.startswith("diagrams.")}  # block, vit: common words
+    public = {name.split(".")[1] for name in PUBLIC if name.split(".")[0] not in ("diagrams", "sketch")}
     for cell in code_cells(stem):
         if not tool.shown(cell):
             defined = {n.name for n in ast.parse(source(cell)).body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
@@ -280,7 +281,7 @@ def test_only_the_drawing_files_import_matplotlib_and_nothing_knows_notebooks():
     for path in (ROOT / "vitlib").glob("*.py"):
         imported = {name.split(".")[0] for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) for name in
                     ([a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""] if isinstance(node, ast.ImportFrom) else [])}
-        assert "matplotlib" not in imported or path.name in ("plots.py", "diagrams.py")
+        assert "matplotlib" not in imported or path.name in ("plots.py", "sketch.py", "diagrams.py")
         assert not imported & {"IPython", "ipywidgets", "notebook"}
 
 

@@ -6,12 +6,12 @@ Each returns a Matplotlib figure in the style and the colours of `plots`. What i
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
 from .arrays import as_matrix, as_picture
 from .patches import check_sizes, patchify
 from .plots import CLASS_TOKEN, GREY, KEY, PATCH, QUERY, VALUE, new_figure, show
 from .shapes import shapes
+from .sketch import area, arrow, box, canvas, write
 
 BLOCK, HEAD = "#E69F00", "#009E73"  # Okabe and Ito's orange for the encoder block; what answers is green, as values are
 PALE = "#C9CDD3"
@@ -29,33 +29,6 @@ PARTS = {
     "loss": (82, 5, 17, 18, "classes, loss", "", HEAD),
 }
 ROW_ONE, ROW_TWO = ("image", "patches", "embedding", "positions"), ("block", "norm", "head", "loss")
-
-
-def canvas(height: float, size: tuple[float, float], title: str) -> tuple[Figure, Axes]:
-    """An empty drawing of that height in inches, whose coordinates run from 0 to (width, height) of `size`."""
-    figure, ((axis,),) = new_figure(height=height, title=title)
-    axis.set(xlim=(0, size[0]), ylim=(0, size[1]))
-    axis.axis("off")
-    return figure, axis
-
-
-def box(axis: Axes, x: float, y: float, width: float, height: float, text: str, colour: str, size: float = 11) -> None:
-    """A rounded box with its text in the middle; (x, y) is its lower left corner."""
-    for face in ("white", colour + "33"):  # white first: a box inside another keeps its own colour
-        axis.add_patch(FancyBboxPatch((x, y), width, height, boxstyle="round,pad=0,rounding_size=1.2", facecolor=face,
-                                      edgecolor=colour, linewidth=1.6))
-    write(axis, x + width / 2, y + height / 2, text, size)
-
-
-def write(axis: Axes, x: float, y: float, text: str, size: float = 11, **options) -> None:
-    """Text centred on (x, y), unless the options say otherwise."""
-    axis.text(x, y, text, **({"ha": "center", "va": "center", "fontsize": size} | options))
-
-
-def arrow(axis: Axes, start: tuple, end: tuple, bend: float = 0.0, colour: str = GREY) -> None:
-    """An arrow from (x, y) to (x, y), straight or an arc."""
-    axis.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=11, color=colour, linewidth=1.5,
-                                   connectionstyle=f"arc3,rad={bend}", shrinkA=0, shrinkB=0))
 
 
 def picture(axis: Axes, image: np.ndarray, x: float, y: float, side: float, cuts: int, alpha: float) -> None:
@@ -82,7 +55,7 @@ def vit(lit: str = "", title: str = "") -> Figure:
         colour = colours[name]
         if name in ("image", "patches"):
             picture(axis, ring, x, y, width, 1 if name == "image" else 4, alpha=1 if ink[name] == "black" else 0.35)
-            axis.add_patch(Rectangle((x - 0.8, y - 0.8), width + 1.6, height + 1.6, fill=False, edgecolor=colour))
+            area(axis, x - 0.8, y - 0.8, width + 1.6, height + 1.6, "none", colour)
         elif name in ("embedding", "positions"):
             tokens(axis, x, y, width, height, colour, name == "positions")
         elif name == "loss":
@@ -102,7 +75,7 @@ def vit(lit: str = "", title: str = "") -> Figure:
             middle = start[1] + start[3] / 2
             arrow(axis, (start[0] + start[2] + 1.2, middle), (end[0] - 1.4, middle))
     arrow(axis, (22.3, 11.5), (25.7, 11.5))
-    axis.plot([98.6, 99.8, 99.8, 22.5, 22.5], [42, 42, 27.6, 27.6, 26], color=GREY, linewidth=1.5, solid_joinstyle="round")
+    axis.plot([98.6, 99.8, 99.8, 22.5, 22.5], [42, 42, 27.6, 27.6, 26], color=GREY, linewidth=1.5)
     arrow(axis, (22.5, 27.6), (22.5, 23.6))
     axis.set(xlim=(-0.6, 100.4), ylim=(0, 56), aspect="auto")
     return figure
@@ -114,10 +87,10 @@ def tokens(axis: Axes, x: float, y: float, width: float, height: float, colour: 
     step = height / rows
     for row in range(rows):
         bottom = y + height - (row + 1) * step
-        fill = CLASS_TOKEN if prefix and row == 0 and colour != PALE else PATCH if colour != PALE else PALE
-        for left, hatch in [(x, None)] + ([(x + width - wide, "///")] if prefix else []):
-            axis.add_patch(Rectangle((left, bottom + 0.4), wide, step - 0.8, facecolor=fill + ("55" if hatch is None else "22"),
-                                     edgecolor=fill if hatch is None else colour, hatch=hatch, linewidth=1.2))
+        fill = PALE if colour == PALE else CLASS_TOKEN if prefix and row == 0 else PATCH
+        area(axis, x, bottom + 0.4, wide, step - 0.8, fill + "55", fill)
+        if prefix:
+            area(axis, x + width - wide, bottom + 0.4, wide, step - 0.8, colour + "22", colour, hatch="///")
     if prefix:
         write(axis, x + width / 2, y + height / 2, "+", 13, color=GREY)
 
@@ -125,8 +98,7 @@ def tokens(axis: Axes, x: float, y: float, width: float, height: float, colour: 
 def bars(axis: Axes, x: float, y: float, width: float, height: float, colour: str) -> None:
     """Ten classes as bars; the highest is the answer."""
     for i, size in enumerate((0.1, 0.9, 0.2, 0.12, 0.3, 0.08, 0.16, 0.1, 0.22, 0.06)):
-        axis.add_patch(Rectangle((x + i * width / 10, y), width / 14, size * height, facecolor=colour, edgecolor="none",
-                                 alpha=1 if i == 1 else 0.45))
+        area(axis, x + i * width / 10, y, width / 14, size * height, colour, alpha=1 if i == 1 else 0.45)
 
 
 def block(lit: str = "", norm: str = "pre", title: str = "") -> Figure:
@@ -138,7 +110,8 @@ def block(lit: str = "", norm: str = "pre", title: str = "") -> Figure:
         raise ValueError(f'block takes lit "", "norm", "attention", "mlp" or "skip", and norm "pre" or "post"; '
                          f"got {lit!r} and {norm!r}")
     figure, axis = canvas(1.6 + 0.3 * bool(title), (100, 23), title)
-    kinds = ("norm", "attention", "add", "norm", "mlp", "add") if norm == "pre" else ("attention", "add", "norm", "mlp", "add", "norm")
+    kinds = ["norm", "attention", "add", "norm", "mlp", "add"]
+    kinds = kinds if norm == "pre" else kinds[1:] + kinds[:1]
     label = {"norm": "Layer\nNorm", "attention": "attention", "mlp": "MLP", "add": "+"}
     wide = {"norm": 12, "attention": 17, "mlp": 11, "add": 5}
     colour = {"norm": GREY, "attention": QUERY, "mlp": KEY, "add": HEAD, "skip": HEAD}
@@ -149,15 +122,16 @@ def block(lit: str = "", norm: str = "pre", title: str = "") -> Figure:
         arrow(axis, (last, middle), (x, middle))
         if kind == "add":
             arrow(axis, (branch, middle), (x + wide["add"] / 2, middle + 3.2), bend=-0.45, colour=colour["skip"])
-            axis.add_patch(Rectangle((branch - 0.5, middle - 0.9), 1, 1.8, color=colour["skip"]))
-        box(axis, x, middle - (2.8 if kind == "add" else 5.5), wide[kind], 5.6 if kind == "add" else 11, label[kind], colour[kind])
+            area(axis, branch - 0.5, middle - 0.9, 1, 1.8, colour["skip"])
+        height = 5.6 if kind == "add" else 11
+        box(axis, x, middle - height / 2, wide[kind], height, label[kind], colour[kind])
         last = x + wide[kind]
         x = last + 4.2
         if kind == "add":
             branch = last + 2
     arrow(axis, (last, middle), (x, middle))
     write(axis, x + 1.6, middle, "x′", 13, style="italic")
-    write(axis, 50, 0.2, "every arrow carries (B, N, D); the arcs are the skip connections", 10, va="bottom", color=GREY)
+    write(axis, 50, 1.5, "every arrow carries (B, N, D); the arcs are the skip connections", 10, color=GREY)
     return figure
 
 
@@ -172,16 +146,17 @@ def split_heads(N: int, D: int, h: int, title: str = "") -> Figure:
     figure, axis = canvas(1.1 + 0.52 * h, (100, 12 * h + 14), title)
     top, shades = 12 * h + 4, [f"{round(60 + 195 * (i + 1) / h):02X}" for i in range(h)]
     middle = top - 6 * h
-    for x, caption in [(1, f"q, k, v (N, D)\n{N} × {D}"), (24, f"h heads (N, d)\n{N} × {d}"), (42, f"weights\n{N} × {N}"),
-                       (60, f"outputs (N, d)\n{N} × {d}"), (79, f"concatenated\n{N} × {D}")]:
+    for x, caption in [(1, f"q, k, v (N, D)\n{N} × {D}"), (24, f"h heads (N, d)\n{N} × {d}"),
+                       (42, f"weights\n{N} × {N}"), (60, f"outputs (N, d)\n{N} × {d}"),
+                       (79, f"concatenated\n{N} × {D}")]:
         write(axis, x + 6, top + 1, caption, 10, va="bottom")
     for i, shade in enumerate(shades):
         bottom = top - 12 * (i + 1) + 2
         for left in (1, 79):
-            axis.add_patch(Rectangle((left + 12 * i / h, middle - 8), 12 / h, 16, facecolor=QUERY + shade, edgecolor="white"))
-        axis.add_patch(Rectangle((27, bottom), 5, 9, facecolor=QUERY + shade, edgecolor="white"))
-        axis.add_patch(Rectangle((43.5, bottom), 9, 9, facecolor=GREY + "33", edgecolor=GREY))
-        axis.add_patch(Rectangle((63, bottom), 5, 9, facecolor=QUERY + shade, edgecolor="white"))
+            area(axis, left + 12 * i / h, middle - 8, 12 / h, 16, QUERY + shade, "white")
+        area(axis, 27, bottom, 5, 9, QUERY + shade)
+        area(axis, 43.5, bottom, 9, 9, GREY + "33", GREY)
+        area(axis, 63, bottom, 5, 9, QUERY + shade)
         arrow(axis, (14, middle), (26, bottom + 4.5))
         arrow(axis, (33, bottom + 4.5), (42.5, bottom + 4.5))
         arrow(axis, (53.5, bottom + 4.5), (62, bottom + 4.5))
@@ -199,7 +174,8 @@ def look_up(query, keys, values, names: list[str] | None = None, query_name: str
     """
     query, keys, values = as_matrix([list(query)])[0], as_matrix(keys), as_matrix(values)
     if keys.shape[1] != len(query) or len(keys) != len(values):
-        raise ValueError(f"look_up wants a query (d,), keys (N, d) and values (N, m); got {query.shape}, {keys.shape} and {values.shape}")
+        raise ValueError(f"look_up wants a query (d,), keys (N, d) and values (N, m); "
+                         f"got {query.shape}, {keys.shape} and {values.shape}")
     scores = keys @ query / len(query) ** 0.5
     weights = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
     N, names = len(keys), names or [f"token {i}" for i in range(len(keys))]
@@ -214,10 +190,11 @@ def look_up(query, keys, values, names: list[str] | None = None, query_name: str
     cell(0, sum(rows) / N, 18, query, QUERY)
     for y, name, key, score, weight, value in zip(rows, names, keys, scores, weights, values):
         arrow(axis, (18.6, sum(rows) / N), (32.4, y), colour=PALE)
-        write(axis, 26.5, y + 2.6, name, 9.5, color=GREY)
+        write(axis, 25.5, (y + sum(rows) / N) / 2, name, 9.5, color=GREY,
+              bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
         cell(33, y, 18, key, KEY)
         write(axis, 58.5, y, f"{score:.2f}")
-        axis.add_patch(Rectangle((64.5, y - 2.6), 13 * weight, 5.2, facecolor=QUERY + "66", edgecolor="none"))
+        area(axis, 64.5, y - 2.6, 13 * weight, 5.2, QUERY + "66")
         write(axis, 70.5, y, f"{weight:.2f}")
         write(axis, 79.3, y, "×", color=GREY)
         cell(81, y, 18, value, VALUE)
@@ -228,9 +205,10 @@ def look_up(query, keys, values, names: list[str] | None = None, query_name: str
 
 
 def patch_embedding(image, patch_size: int, n: int, weight, title: str = "") -> Figure:
-    """Patch n of an image (C, H, W), flattened, times weight (C·P·P, D), is a token (D). Raises ValueError for other sizes.
+    """Patch n of an image (C, H, W), flattened, times weight (C·P·P, D), is a token (D).
 
-    Each number of the patch multiplies its row of the matrix; each column is summed into one number of the token.
+    Each number multiplies its row of the matrix; each column adds up to one number of the token. Raises ValueError
+    where the sizes do not fit.
     """
     C, H, W = image.shape
     for side in (H, W):
@@ -238,15 +216,16 @@ def patch_embedding(image, patch_size: int, n: int, weight, title: str = "") -> 
     weight = as_matrix(weight)
     count, columns = (H // patch_size) * (W // patch_size), W // patch_size
     if not 0 <= n < count or weight.shape[0] != C * patch_size**2:
-        raise ValueError(f"there are {count} patches of {C * patch_size**2} numbers; got patch {n} and a matrix {weight.shape}")
+        raise ValueError(f"there are {count} patches of {C * patch_size**2} numbers; got patch {n} and a matrix "
+                         f"{weight.shape}")
     flat = as_matrix(patchify(image[None].float(), patch_size)[0])[n]
     figure, axes = new_figure(2, 3, height=3.6, title=title, width_ratios=(5, 1, 6), height_ratios=(8, 1))
     show(axes[0, 0], image, f"image, patch {n}")
     row, column = divmod(n, columns)
-    axes[0, 0].add_patch(Rectangle((column * patch_size - 0.5, row * patch_size - 0.5), patch_size, patch_size, fill=False,
-                                   edgecolor=KEY, linewidth=3))
-    for axis, values, name in [(axes[0, 1], flat[:, None], f"x\n({len(flat)})"), (axes[0, 2], weight, f"× E {weight.shape}"),
-                               (axes[1, 2], (flat @ weight)[None], "")]:
+    area(axes[0, 0], column * patch_size - 0.5, row * patch_size - 0.5, patch_size, patch_size, "none", KEY,
+         linewidth=3)
+    for axis, values, name in [(axes[0, 1], flat[:, None], f"x\n({len(flat)})"),
+                               (axes[0, 2], weight, f"× E {weight.shape}"), (axes[1, 2], (flat @ weight)[None], "")]:
         axis.imshow(values, aspect="auto", cmap="cividis", interpolation="nearest")
         axis.set(xticks=[], yticks=[])
         axis.set_title(name, fontsize=11, fontweight="normal")
