@@ -10,10 +10,11 @@ from torch.nn import functional as F
 
 from .attention import MultiHeadAttention, attention_weights
 from .augment import random_crop, random_flip
-from .data import ImageSet
+from .data import ImageSet, normalise
 from .encoder import EncoderBlock
+from .shapes import shapes
 from .train import TrainConfig, evaluate
-from .vit import ViT, init_weights
+from .vit import ViT, ViTConfig, init_weights
 
 
 class OpenAttention(MultiHeadAttention):
@@ -222,3 +223,22 @@ def plant(name: str, model: ViT, config: TrainConfig) -> tuple[ViT, TrainConfig]
     sick = deepcopy(model)
     PATIENTS[name].change(sick)
     return sick, replace(config, **PATIENTS[name].training)
+
+
+def early_cost(name: str, lr: float, seed: int, steps: int = 25) -> float:
+    """How much higher a patient's loss is than the healthy model's, after a few steps on 50 shapes.
+
+    Both start from the weights of this seed. Built in chapter 14.
+    """
+    data, losses = shapes(50, seed=seed), []
+    torch.manual_seed(seed)
+    healthy = ViT(ViTConfig(patch_size=8, dim=48, depth=2, heads=4))
+    for model in (plant(name, healthy, TrainConfig())[0], healthy):
+        optimizer = torch.optim.AdamW(model.parameters(), lr=lr)
+        for _ in range(steps):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(normalise(data.images)), data.labels)
+            loss.backward()
+            optimizer.step()
+        losses.append(loss.item())
+    return losses[0] - losses[1]
