@@ -31,6 +31,7 @@ NOT_SHOWN = {
     "plots": "how figures are drawn is not the subject",
     "diagrams": "how figures are drawn is not the subject",
     "sketch": "how figures are drawn is not the subject",
+    "looking": "how figures are drawn is not the subject",
     "arrays": "how figures are drawn is not the subject",
     "rotary.attention_kind": "chooses between the attention of chapter 5 and that of chapter 18",
     "modes": "`model.train()` with two additions, told in chapter 8",
@@ -201,7 +202,7 @@ def test_a_chapter_imports_only_what_earlier_chapters_built(stem):
 
 @pytest.mark.parametrize("stem", NOTEBOOKS)
 def test_no_other_cell_defines_a_public_name(stem):
-    public = {name.split(".")[1] for name in PUBLIC if name.split(".")[0] not in ("diagrams", "sketch")}
+    public = {name.split(".")[1] for name in PUBLIC if name.split(".")[0] not in ("diagrams", "sketch", "looking")}
     for cell in code_cells(stem):
         if not tool.shown(cell):
             defined = {n.name for n in ast.parse(source(cell)).body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
@@ -229,7 +230,7 @@ def test_a_chapter_follows_the_template(stem):
     assert source(cells[1]).startswith(tool.SETUP.splitlines()[0])
     assert "assert " in everything
     for cell in cells:
-        draws = re.search(r"(?<!return )\b(plots|diagrams)\.(?!new_figure)\w+\(", source(cell))
+        draws = re.search(r"(?<!return )\b(plots|diagrams|looking)\.(?!new_figure)\w+\(", source(cell))
         if draws and cell["cell_type"] == "code" and not tool.shown(cell):
             assert cell["metadata"].get("mystnb", {}).get("image", {}).get("alt"), f"no alternative text: {source(cell)}"
 

@@ -41,6 +41,7 @@ Looking inside
     plots       the book's figures
     sketch      boxes, arrows and words to draw with
     diagrams    the whole model, the block, the heads and a look-up, drawn
+    looking     how a soft look-up weighs its keys, and what a patch reads
 Use
     hub         where published weights lie: a file, a folder, a hub
     families    what other libraries call the parts of a ViT

@@ -1,4 +1,4 @@
-"""Attention: every token asks all the others, and takes a weighted mean of what they hold."""
+"""Attention: every token reads all tokens, and weighs each by how well its key fits the reader's query."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -7,26 +7,37 @@ from .patches import divisors, is_count
 
 
 def attention_weights(q: Tensor, k: Tensor) -> Tensor:
-    """How much each query takes from each key: softmax(q kᵀ / √d), rows summing to 1.
+    """How much each query reads from each key: softmax(q kᵀ / √d), rows summing to 1.
 
     (…, N, d), (…, M, d) -> (…, N, M). Source: Vaswani et al. 2017, equation 1. Built in chapter 4.
     """
-    if q.shape[-1] != k.shape[-1]:
-        raise ValueError(f"queries are {q.shape[-1]} wide and keys {k.shape[-1]}; their dot product needs one width d")
+    check_widths(q, k)
     scores = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5  # (…, N, M)
-    return scores.softmax(dim=-1)
+    return scores.softmax(dim=-1)  # over the keys
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Scaled dot-product attention: (…, N, d), (…, M, d), (…, M, d) -> (…, N, d).
 
-    The same result as `torch.nn.functional.scaled_dot_product_attention`, in the open.
+    The same result as `torch.nn.functional.scaled_dot_product_attention`, with the weights computed explicitly.
+    N differs from M in cross-attention, where queries come from another sequence than keys and values.
     Raises ValueError when widths or lengths do not match.
     Source: Vaswani et al. 2017, equation 1. Built in chapter 4.
     """
+    check_lengths(k, v)
+    return attention_weights(q, k) @ v
+
+
+def check_widths(q: Tensor, k: Tensor) -> None:
+    """Raise ValueError unless queries and keys are equally wide."""
+    if q.shape[-1] != k.shape[-1]:
+        raise ValueError(f"queries are {q.shape[-1]} wide and keys {k.shape[-1]}; their dot product needs one width d")
+
+
+def check_lengths(k: Tensor, v: Tensor) -> None:
+    """Raise ValueError unless there is a value for each key."""
     if k.shape[-2] != v.shape[-2]:
         raise ValueError(f"{k.shape[-2]} keys but {v.shape[-2]} values; each key needs its value")
-    return attention_weights(q, k) @ v
 
 
 class MultiHeadAttention(nn.Module):
