@@ -39,8 +39,11 @@ Looking inside
     clinic      faults of public tutorials, to be planted one at a time
     arrays      what figures are drawn from, as arrays
     plots       the book's figures
+    query_maps  maps that belong to one cell of a grid, with that cell outlined
+    effects     figures of what one change does
     sketch      boxes, arrows and words to draw with
     diagrams    the whole model, the block, the heads and a look-up, drawn
+    answers     a model's probabilities beside the image they are about
     looking     how a soft look-up weighs its keys, and what a patch reads
 Use
     hub         where published weights lie: a file, a folder, a hub

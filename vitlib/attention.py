@@ -44,8 +44,8 @@ class MultiHeadAttention(nn.Module):
     """h attentions side by side, each on its own d = D/h columns: (B, N, D) -> (B, N, D).
 
     With `need_weights=True` also returns the weights (B, h, N, N), and the output is made from them; the fast
-    path forms the same numbers inside its fused kernel. With `queries=n` only the first n tokens ask: (B, n, D),
-    and weights (B, h, n, N).
+    path forms the same numbers inside its fused kernel. With `queries=n` only the first n tokens have queries:
+    (B, n, D), and weights (B, h, n, N).
     Dropout acts on the output. Raises ValueError when h does not divide D, the input is not (B, N, D), or n is not 1
     or more.
     Source: Vaswani et al. 2017, section 3.2.2. Built in chapter 5.
@@ -71,7 +71,7 @@ class MultiHeadAttention(nn.Module):
         q = q[:, :, :queries]  # None keeps all N
         weights = attention_weights(q, k) if need_weights else None  # (B, h, N, N); the fused kernel keeps none
         y = weights @ v if need_weights else F.scaled_dot_product_attention(q, k, v)  # (B, h, N, d)
-        y = y.transpose(1, 2).flatten(2)  # heads back beside each other: (B, N, h·d)
+        y = y.transpose(1, 2).flatten(2)  # heads concatenated: (B, N, h·d)
         y = self.drop(self.proj(y))
         return (y, weights) if need_weights else y
 
