@@ -10,7 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DEFINING = ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef
-HEADING = re.compile(r"^### Exercise (\d+\.\d+) · (predict|build|investigate) · ●+ · \d+ minutes$", re.M)
+KIND = r"predict|build|investigate|experiment|build in stages \((\d) of (\d)\)"
+HEADING = re.compile(rf"^### Exercise (\d+\.\d+) · ({KIND}) · ●+ · \d+ minutes$", re.M)
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
@@ -31,7 +32,10 @@ def exercises(path: Path) -> dict[str, dict]:
     for cell in cells:
         text = "".join(cell["source"])
         if heading := HEADING.search(text):
-            found[heading[1]] = current = {"code": [], "definitions": definitions(cells)}
+            stage = int(heading[3] or 1)
+            earlier = list(found.values())[len(found) - stage + 1:]  # the stages before: it may use their answers
+            found[heading[1]] = current = {"kind": heading[2].split(" (")[0], "stage": (stage, int(heading[4] or 1)),
+                                           "earlier": earlier, "code": [], "definitions": definitions(cells)}
         elif found and cell["cell_type"] == "code":
             current["code"].append(text)
         elif found and "solution" in cell["metadata"].get("tags", []):
@@ -54,6 +58,8 @@ def verdict(number: str, answer: str):
     space: dict = {}
     exec(ALL[number]["definitions"], space)
     exec(f"from vitlib.checks import ch{int(number.split('.')[0]):02}", space)
+    for stage in ALL[number]["earlier"]:
+        exec(stage["solution"], space)
     exec(answer, space)
     return eval(ALL[number]["check"], space)
 
@@ -63,6 +69,12 @@ def test_a_chapter_has_three_exercises_of_which_one_is_built(stem):
     assert len(CHAPTERS[stem]) >= 3
     assert all({"starter", "check", "solution"} <= set(e) for e in CHAPTERS[stem].values())
     assert any("NotImplementedError" in e["starter"][0] for e in CHAPTERS[stem].values())
+
+
+@pytest.mark.parametrize("stem", CHAPTERS)
+def test_the_stages_of_a_build_follow_each_other(stem):
+    following = [e["stage"] for e in CHAPTERS[stem].values() if e["kind"] == "build in stages"]
+    assert following == [(k, n) for _, n in following[:1] for k in range(1, n + 1)], f"stages in the order {following}"
 
 
 @pytest.mark.parametrize("number", ALL)

@@ -39,6 +39,8 @@ Looking inside
     clinic      faults of public tutorials, to be planted one at a time
     arrays      what figures are drawn from, as arrays
     plots       the book's figures
+    sketch      boxes, arrows and words to draw with
+    diagrams    the whole model, the block, the heads and a look-up, drawn
 Use
     hub         where published weights lie: a file, a folder, a hub
     families    what other libraries call the parts of a ViT
