@@ -2,6 +2,7 @@
 
     python book/studies explanations scores       eight models, six of them trained here (40 minutes on one core)
     python book/studies explanations registers    six models, trained where runs/ does not hold them (an hour)
+    python book/studies explanations photographs  how far the heads of a model of photographs look (a minute)
 
 Each model is scored on images of its own, so the models' means differ by the luck of training and of images alike, and
 one interval, Student's over models, holds both. With the same images for all, it would leave the images out.
@@ -24,7 +25,7 @@ from vitlib import cli  # noqa: E402
 from vitlib.checkpoint import ZOO, environment, load_record, load_weights, load_zoo, save_record  # noqa: E402
 from vitlib.data import ImageSet, normalise  # noqa: E402
 from vitlib.explain import fills, pictures  # noqa: E402
-from vitlib.maps import class_rows, rollout  # noqa: E402
+from vitlib.maps import attention_distance, class_rows, rollout  # noqa: E402
 from vitlib.scores import (  # noqa: E402
     average_precision,
     centre_gaussian,
@@ -36,6 +37,7 @@ from vitlib.scores import (  # noqa: E402
     replacement_curve,
 )
 from vitlib.shapes import shapes  # noqa: E402
+from vitlib.sources import load_cifar10  # noqa: E402
 from vitlib.train import evaluate, predict  # noqa: E402
 from vitlib.vit import ViT  # noqa: E402
 
@@ -56,7 +58,7 @@ def trained(name: str, seed: int, dry: bool) -> ViT:
 
 
 def score(name: str, seed: int, dry: bool) -> dict:
-    """Every method and baseline on one model: the mean of each score over images that no other model is scored on."""
+    """Every method and baseline on one model: the mean of each score over images of its own."""
     model, images = trained(name, seed, dry), 20 if dry else IMAGES
     data = shapes(images, seed=SEED + seed, scattered=name == "shapes-scattered")
     g = torch.Generator().manual_seed(SEED + seed)
@@ -123,9 +125,19 @@ def registers(count: int, seed: int) -> dict:
             "attention on registers": maps[:, :, :, 0, 1:1 + R].sum(dim=-1).mean().item()}
 
 
+def photographs() -> dict:
+    """The attention distance of each head of cifar10-tiny, in pixels, on test images of CIFAR-10."""
+    model, test = load_zoo("cifar10-tiny")[0], load_cifar10()[1]
+    parts = normalise(test.images[:1000]).split(100)
+    with torch.no_grad():
+        distance = [attention_distance(model.attention_maps(part), GRID, model.config.patch_size) for part in parts]
+    return {"recipe": "cifar10-tiny", "data": test.name, "images": 1000,
+            "attention distance": torch.cat(distance, dim=1).mean(dim=1).tolist()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["scores", "registers"])
+    parser.add_argument("part", choices=["scores", "registers", "photographs"])
     parser.add_argument("--dry", action="store_true", help="scores of two models each on 20 images, nothing written")
     args = parser.parse_args()
     path = ZOO / "explanations.json"
@@ -139,6 +151,8 @@ def main() -> None:
             models = [run for title, run in kept.record["runs"].items() if title.startswith(name)]
             record[name] = {"recipe": name} | summary(models) | environment()
             print(name, {m: row["pointing game"] for m, row in record[name]["scores"].items()}, flush=True)
+    elif args.part == "photographs":
+        record["photographs"] = photographs() | environment()
     else:
         runs = [registers(count, seed) for seed in range(3) for count in (0, 4)]
         record["registers"] = {"recipe": "shapes-scattered", "runs": runs, **environment()}
