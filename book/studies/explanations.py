@@ -128,7 +128,7 @@ def registers(count: int, seed: int) -> dict:
 def photographs() -> dict:
     """The attention distance of each head of cifar10-tiny, in pixels, on test images of CIFAR-10."""
     model, test = load_zoo("cifar10-tiny")[0], load_cifar10()[1]
-    parts = normalise(test.images[:1000]).split(100)
+    parts = normalise(test.images[::10]).split(100)  # files may come class by class
     with torch.no_grad():
         distance = [attention_distance(model.attention_maps(part), GRID, model.config.patch_size) for part in parts]
     return {"recipe": "cifar10-tiny", "data": test.name, "images": 1000,
