@@ -89,7 +89,8 @@ def over_images(images, maps: dict, labels: list[str] | None = None, title: str 
         show(axes[0, i], image, labels[i] if labels else "")
         for axis, (name, values) in zip(axes[1:, i], maps.items()):
             show(axis, laid_over(image, values[i], vmax))
-            axis.set_ylabel(name if i == 0 and len(maps) > 1 else "", fontsize=11)
+            if i == 0 and len(maps) > 1:
+                axis.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=11)
             if queries:
                 frame(axis, queries[i], values.shape[1:], np.shape(as_array(image))[-2:])
     bar(figure, axes, vmax, label, highest > vmax)
