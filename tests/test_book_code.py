@@ -32,7 +32,10 @@ NOT_SHOWN = {
     "diagrams": "how figures are drawn is not the subject",
     "heatmaps": "how figures are drawn is not the subject",
     "sketch": "how figures are drawn is not the subject",
+    "query_maps": "how figures are drawn is not the subject",
+    "looking": "how figures are drawn is not the subject",
     "arrays": "how figures are drawn is not the subject",
+    "answers": "how figures are drawn is not the subject",
     "rotary.attention_kind": "chooses between the attention of chapter 5 and that of chapter 18",
     "modes": "`model.train()` with two additions, told in chapter 8",
     "guards": "error messages",
@@ -64,14 +67,14 @@ NOT_SHOWN = {
     "files.data_home": "reading files",
     "files.cache_homes": "reading files",
     "files.homes": "reading files",
-    "augment.random_box": "for erasing and CutMix, which a later chapter uses",
-    "augment.random_erase": "strong augmentation, for a later chapter",
-    "augment.random_affine": "strong augmentation, for a later chapter",
-    "augment.random_colour": "strong augmentation, for a later chapter",
-    "augment.random_augment": "strong augmentation, for a later chapter",
-    "augment.mixup": "strong augmentation, for a later chapter",
-    "augment.cutmix": "strong augmentation, for a later chapter",
-    "augment.beta": "strong augmentation, for a later chapter",
+    "augment.random_box": "for erasing and CutMix, whose pictures chapter 9 shows",
+    "augment.random_erase": "chapter 9 shows what it does to an image",
+    "augment.random_affine": "chapter 9 shows what it does to an image",
+    "augment.random_colour": "chapter 9 shows what it does to an image",
+    "augment.random_augment": "chapter 9 shows what it does to an image",
+    "augment.beta": "draws from a known distribution",
+    "effects": "how figures are drawn is not the subject",
+    "muon": "chapter 9 writes the same step for one matrix, in ten lines, and its exercises build the rest",
     "augment.reflected": "stands in for an option of grid_sample",
     "optim.make_optimizers": "calls PyTorch's AdamW and Muon; chapter 8 checks its result",
     "optim.set_rate": "two loops around an assignment",
@@ -202,7 +205,7 @@ def test_a_chapter_imports_only_what_earlier_chapters_built(stem):
 
 @pytest.mark.parametrize("stem", NOTEBOOKS)
 def test_no_other_cell_defines_a_public_name(stem):
-    public = {name.split(".")[1] for name in PUBLIC if name.split(".")[0] not in ("diagrams", "sketch")}
+    public = {name.split(".")[1] for name in PUBLIC if name.split(".")[0] not in ("diagrams", "sketch", "looking")}
     for cell in code_cells(stem):
         if not tool.shown(cell):
             defined = {n.name for n in ast.parse(source(cell)).body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
@@ -230,7 +233,7 @@ def test_a_chapter_follows_the_template(stem):
     assert source(cells[1]).startswith(tool.SETUP.splitlines()[0])
     assert "assert " in everything
     for cell in cells:
-        draws = re.search(r"(?<!return )\b(plots|diagrams)\.(?!new_figure)\w+\(", source(cell))
+        draws = re.search(r"(?<!return )\b(plots|diagrams|looking)\.(?!new_figure)\w+\(", source(cell))
         if draws and cell["cell_type"] == "code" and not tool.shown(cell):
             assert cell["metadata"].get("mystnb", {}).get("image", {}).get("alt"), f"no alternative text: {source(cell)}"
 

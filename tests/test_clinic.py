@@ -1,9 +1,11 @@
 """Each fault of the clinic is planted alone, fails its test of chapter 14, and leaves the healthy model as it was."""
 
+import importlib
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 
 import pytest
 import torch
@@ -12,18 +14,20 @@ from torch.nn import functional as F
 from vitlib.attention import MultiHeadAttention
 from vitlib.checkpoint import load_record
 from vitlib.clinic import PATIENTS, evaluate_augmented, plant
+from vitlib.recipes import RECIPES
 from vitlib.shapes import shapes
 from vitlib.train import TrainConfig, evaluate, fit
 from vitlib.vit import ViT, ViTConfig
 
 ROOT = Path(__file__).parents[1]
-RECORD = load_record("clinic")
+RECORDS = {name: load_record(name) for name in ("clinic", "clinic_short")}
+STUDIES = ROOT / "book" / "studies"
 NAMES = list(PATIENTS)
 FINDS = {  # the one-minute test that the chapter names for each fault
     "batch": "images_keep_apart", "heads": "order_is_nothing", "scale": "equals_pytorch", "matrix": "parameters_add_up",
-    "twice": "stream_is_open", "stream": "stream_is_open", "one norm": "parameters_add_up",
+    "twice": "skip_is_open", "skip": "skip_is_open", "one norm": "parameters_add_up",
     "last norm": "head_reads_normed", "positions": "places_matter", "loud": "content_is_heard",
-    "softmax": "learns_ten_by_heart", "adam": "nothing_to_learn", "rate": "rate_rises_and_falls",
+    "softmax": "learns_by_heart", "adam": "nothing_to_learn", "rate": "rate_rises_and_falls",
     "augmented": "score_is_steady"}
 
 
@@ -104,8 +108,8 @@ def test_the_faults_do_what_their_names_say(model, images):
     q, k, v = attn.qkv(x).reshape(6, 17, 3, 4, 12).permute(2, 0, 3, 1, 4)
     flat = F.scaled_dot_product_attention(q, k, v, scale=48 ** -0.5).transpose(1, 2).flatten(2)
     assert torch.allclose(plant("scale", model, TrainConfig())[0].blocks[0].attn(x), attn.proj(flat), atol=1e-6)
-    unturned = F.scaled_dot_product_attention(q, k, v).reshape(6, 17, 48)
-    assert torch.allclose(plant("heads", model, TrainConfig())[0].blocks[0].attn(x), attn.proj(unturned), atol=1e-6)
+    untransposed = F.scaled_dot_product_attention(q, k, v).reshape(6, 17, 48)
+    assert torch.allclose(plant("heads", model, TrainConfig())[0].blocks[0].attn(x), attn.proj(untransposed), atol=1e-6)
     over = plant("batch", model, TrainConfig())[0].blocks[0].attn(x)
     assert torch.allclose(over, attn(x.transpose(0, 1)).transpose(0, 1), atol=1e-6)
     assert torch.allclose(plant("softmax", model, TrainConfig())[0](images), model(images).softmax(-1), atol=1e-6)
@@ -116,10 +120,10 @@ def test_the_faults_do_what_their_names_say(model, images):
 
 def test_the_blocks_and_codes_are_wrong_in_the_way_that_they_say(model, images):
     x, block = model.embed(images), model.blocks[0].eval()
-    stream, twice = (plant(name, model, TrainConfig())[0].eval().blocks[0] for name in ("stream", "twice"))
+    skip, twice = (plant(name, model, TrainConfig())[0].eval().blocks[0] for name in ("skip", "twice"))
     y = block.norm1(x) + block.attn(block.norm1(x))
     y = block.norm2(y) + block.mlp(block.norm2(y))
-    assert torch.allclose(stream(x), y, atol=1e-6)
+    assert torch.allclose(skip(x), y, atol=1e-6)
     y = block.norm1(x + F.layer_norm(x + block.attn(x), (48,)))
     assert torch.allclose(twice(x), block.norm2(y + block.mlp(y)), atol=1e-6)
     torch.manual_seed(0)
@@ -166,15 +170,72 @@ def test_every_patient_trains(name):
     assert math.isfinite(fit(model, shapes(40, seed=0), config)[-1]["train_loss"])
 
 
-def test_the_record_holds_every_patient_with_enough_seeds_and_its_costs_follow_from_its_runs():
-    shares = {"Shapes": 5, "CIFAR-10 (JPEG)": 3}
-    assert set(RECORD["data"]) == set(shares) and not RECORD["commit"].endswith("dirty")
-    for data, part in RECORD["data"].items():
-        assert set(part["runs"]) == {"healthy", *NAMES} and len(part["seeds"]) >= shares[data]
-        assert 0.3 < mean(part["runs"]["healthy"]) < 0.9  # far above guessing, and room to fall
-        for name in NAMES:
-            d = [100 * (a - b) for a, b in zip(part["runs"]["healthy"], part["runs"][name], strict=True)]
-            half = RECORD["t_97.5"][str(len(d))] * stdev(d) / len(d) ** 0.5
-            assert part["costs"][name]["mean"] == pytest.approx(mean(d), abs=0.02)
-            assert part["costs"][name]["interval_95"] == pytest.approx([mean(d) - half, mean(d) + half], abs=0.05)
-    assert RECORD["t_97.5"] == {"5": 2.776, "3": 4.303}
+@pytest.fixture
+def study(monkeypatch):
+    monkeypatch.syspath_prepend(str(STUDIES))
+    return importlib.import_module("clinic")
+
+
+def test_students_factor_is_that_of_the_tables(study):
+    for degrees, t in ((2, 4.303), (4, 2.776), (6, 2.447), (10, 2.228), (30, 2.042), (60, 2.000), (120, 1.980)):
+        assert study.student(degrees) == pytest.approx(t, abs=0.001)
+
+
+def test_what_seed_and_patient_explain_is_no_scatter(study):
+    rows = [[0.90, 0.91, 0.93], [0.80, 0.81, 0.83]]  # the same steps from seed to seed
+    assert study.scatter(rows) == (pytest.approx(0, abs=1e-9), 2)
+    g = torch.Generator().manual_seed(0)
+    noise = 0.01 * torch.randn(40, 30, generator=g, dtype=torch.float64)
+    seeds, patients = torch.rand(30, generator=g), torch.rand(40, 1, generator=g)
+    deviation, degrees = study.scatter((noise + seeds + patients).tolist())
+    assert deviation == pytest.approx(1, rel=0.05) and degrees == 39 * 29
+
+
+def test_a_record_that_was_cut_off_has_the_seeds_that_are_whole(study, tmp_path, monkeypatch):
+    monkeypatch.setattr(study, "fit", lambda *_: [{"train_loss": 1.0}])  # nothing is trained
+    images = shapes(40, seed=1), shapes(50, seed=2)
+    part = study.Part(lambda: images, TrainConfig(), 3, ("batch", "augmented", "rate"))
+    small, out, work = ViTConfig(patch_size=8, dim=8, depth=1, heads=2), tmp_path / "out.json", tmp_path / "work.json"
+    monkeypatch.setattr("sys.argv", ["clinic", "--work", str(work), "--out", str(out)])
+    study.collect("clinic", small, {"Shapes": part})
+    whole = json.loads(out.read_text(encoding="utf-8"))
+    assert whole["data"]["Shapes"]["seeds"] == [0, 1, 2] and "not done" not in whole["data"]["Shapes"]
+    kept = json.loads(work.read_text(encoding="utf-8"))
+    del kept["data"]["Shapes"]["runs"]["rate"]["2"]
+    work.write_text(json.dumps(kept), encoding="utf-8")
+    monkeypatch.setattr("sys.argv", ["clinic", "--work", str(work), "--out", str(out), "--partial"])
+    study.collect("clinic", small, {"Shapes": part})
+    cut = json.loads(out.read_text(encoding="utf-8"))["data"]["Shapes"]
+    assert cut["seeds"] == [0, 1] and cut["not done"] == [2] and all(len(runs) == 2 for runs in cut["runs"].values())
+
+
+@pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS)
+def test_costs_follow_from_the_runs_of_every_patient(study, record):
+    assert not record["commit"].endswith("dirty")
+    for part in record["data"].values():
+        n, pool = len(part["seeds"]), part["pool"]
+        assert n >= (2 if "not done" in part else 3) and set(part["runs"]) == {"healthy", *part["costs"]}
+        runs = {name: 100 * torch.tensor(accuracy, dtype=torch.float64) for name, accuracy in part["runs"].items()}
+        near = [name for name in part["costs"] if name in pool["patients"]]
+        if near:
+            x = torch.stack([runs[name] for name in ("healthy", *near)])
+            chance = x - x.mean(0) - x.mean(1, keepdim=True) + x.mean()
+            degrees = len(near) * (n - 1)
+            half = study.student(degrees) * (2 * chance.square().sum() / degrees / n).sqrt().item()
+            assert pool["degrees"] == degrees and pool["half_width"] == pytest.approx(half, abs=0.002)
+        for name, cost in part["costs"].items():
+            d = runs["healthy"] - runs[name]
+            own = study.student(n - 1) * d.std().item() / n ** 0.5
+            assert (name in near) == (abs(d.mean().item()) <= study.NEAR and name != "augmented")
+            assert cost["mean"] == pytest.approx(d.mean().item(), abs=0.002)
+            width = half if name in near else own
+            assert cost["interval_95"] == pytest.approx([cost["mean"] - width, cost["mean"] + width], abs=0.01)
+
+
+def test_the_record_is_of_a_well_trained_model_and_knows_every_patient():
+    parts, cut_off = RECORDS["clinic"]["data"], "not done" in RECORDS["clinic"]
+    brought = {name for name in NAMES if PATIENTS[name].training}  # they have a part of their own
+    known = sorted(name for part in parts.values() for name in part["costs"])
+    assert known == sorted(set(NAMES) - brought if cut_off else NAMES)
+    assert all(mean(part["runs"]["healthy"]) > 0.9 for part in parts.values())
+    assert RECORDS["clinic"]["model"] == asdict(RECIPES["shapes-quick"].model)

@@ -1,5 +1,6 @@
 """What makes the site's pages complete, and what checks the links that leave it; needs no built site."""
 
+import re
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -45,6 +46,20 @@ def test_page_has_a_card_where_its_address_is_known(address):
 def test_card_has_the_size_that_hosts_expect():
     with Image.open(BOOK / "_static" / "card.png") as card:
         assert card.size == (1200, 630)
+
+
+def test_each_line_of_code_is_a_box_that_knows_its_indent_and_the_text_stays():
+    code = ('<span></span><span class="k">def</span> f<span class="w"> </span>():\n\n    <span class="s">a</span>\n'
+            '<span class="sd">        b</span>\n')
+    page = f'<div class="highlight-python notranslate"><div class="highlight"><pre>{code}</pre></div></div>'
+    found = patchwork_site.tidy(page)
+    assert re.sub("<[^>]+>", "", found) == re.sub("<[^>]+>", "", page)
+    assert re.findall(r'class="pw-line"(?: style="--in: (\d+)")?', found) == ["", "", "4", "8"]
+    assert found.count('<span class="pw-indent">    </span>') == 1 and found.count("<span") == found.count("</span>")
+    output = page.replace("highlight-python", "output text_plain highlight-myst-ansi")
+    torn = page.replace("f<span", "<span>f\n</span><span")
+    assert patchwork_site.tidy(output) == output, "what a cell prints is no code"
+    assert patchwork_site.tidy(torn) == torn, "a tag around several lines cannot be split"
 
 
 def test_tidy_page_loads_mathjax_only_for_maths():

@@ -126,8 +126,8 @@ def test_a_study_without_a_gpu_has_no_such_option(study, monkeypatch, capsys):
     assert "unrecognized arguments: --device cuda" in capsys.readouterr().err
 
 
-KNOWN = ("bench", "clinic", "explanations", "family", "family_costs", "inference", "loading", "lora", "mae",
-         "mae_faults", "speed", "staircase", "stems", "steps", "transfer", "vit_cnn")
+KNOWN = ("bench", "clinic", "clinic_short", "explanations", "family", "family_costs", "inference", "loading", "lora",
+         "mae", "mae_faults", "speed", "staircase", "stems", "steps", "transfer", "vit_cnn")
 
 
 def test_the_list_names_every_study_and_no_helper():

@@ -40,8 +40,12 @@ Looking inside
     arrays      what figures are drawn from, as arrays
     plots       the book's figures
     heatmaps    maps laid over the image that they came from
+    query_maps  maps that belong to one cell of a grid, with that cell outlined
+    effects     figures of what one change does
     sketch      boxes, arrows and words to draw with
     diagrams    the whole model, the block, the heads and a look-up, drawn
+    answers     a model's probabilities beside the image they are about
+    looking     how a soft look-up weighs its keys, and what a patch reads
 Use
     hub         where published weights lie: a file, a folder, a hub
     families    what other libraries call the parts of a ViT

@@ -1,4 +1,4 @@
-"""Attention: every token asks all the others, and takes a weighted mean of what they hold."""
+"""Attention: every token reads all tokens, and weighs each by how well its key fits the reader's query."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -7,34 +7,45 @@ from .patches import divisors, is_count
 
 
 def attention_weights(q: Tensor, k: Tensor) -> Tensor:
-    """How much each query takes from each key: softmax(q kᵀ / √d), rows summing to 1.
+    """How much each query reads from each key: softmax(q kᵀ / √d), rows summing to 1.
 
     (…, N, d), (…, M, d) -> (…, N, M). Source: Vaswani et al. 2017, equation 1. Built in chapter 4.
     """
-    if q.shape[-1] != k.shape[-1]:
-        raise ValueError(f"queries are {q.shape[-1]} wide and keys {k.shape[-1]}; their dot product needs one width d")
+    check_widths(q, k)
     scores = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5  # (…, N, M)
-    return scores.softmax(dim=-1)
+    return scores.softmax(dim=-1)  # over the keys
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Scaled dot-product attention: (…, N, d), (…, M, d), (…, M, d) -> (…, N, d).
 
-    The same result as `torch.nn.functional.scaled_dot_product_attention`, in the open.
+    The same result as `torch.nn.functional.scaled_dot_product_attention`, with the weights computed explicitly.
+    N differs from M in cross-attention, where queries come from another sequence than keys and values.
     Raises ValueError when widths or lengths do not match.
     Source: Vaswani et al. 2017, equation 1. Built in chapter 4.
     """
+    check_lengths(k, v)
+    return attention_weights(q, k) @ v
+
+
+def check_widths(q: Tensor, k: Tensor) -> None:
+    """Raise ValueError unless queries and keys are equally wide."""
+    if q.shape[-1] != k.shape[-1]:
+        raise ValueError(f"queries are {q.shape[-1]} wide and keys {k.shape[-1]}; their dot product needs one width d")
+
+
+def check_lengths(k: Tensor, v: Tensor) -> None:
+    """Raise ValueError unless there is a value for each key."""
     if k.shape[-2] != v.shape[-2]:
         raise ValueError(f"{k.shape[-2]} keys but {v.shape[-2]} values; each key needs its value")
-    return attention_weights(q, k) @ v
 
 
 class MultiHeadAttention(nn.Module):
     """h attentions side by side, each on its own d = D/h columns: (B, N, D) -> (B, N, D).
 
     With `need_weights=True` also returns the weights (B, h, N, N), and the output is made from them; the fast
-    path forms the same numbers inside its fused kernel. With `queries=n` only the first n tokens ask: (B, n, D),
-    and weights (B, h, n, N).
+    path forms the same numbers inside its fused kernel. With `queries=n` only the first n tokens have queries:
+    (B, n, D), and weights (B, h, n, N).
     Dropout acts on the output. Raises ValueError when h does not divide D, the input is not (B, N, D), or n is not 1
     or more.
     Source: Vaswani et al. 2017, section 3.2.2. Built in chapter 5.
@@ -60,7 +71,7 @@ class MultiHeadAttention(nn.Module):
         q = q[:, :, :queries]  # None keeps all N
         weights = attention_weights(q, k) if need_weights else None  # (B, h, N, N); the fused kernel keeps none
         y = weights @ v if need_weights else F.scaled_dot_product_attention(q, k, v)  # (B, h, N, d)
-        y = y.transpose(1, 2).flatten(2)  # heads back beside each other: (B, N, h·d)
+        y = y.transpose(1, 2).flatten(2)  # heads concatenated: (B, N, h·d)
         y = self.drop(self.proj(y))
         return (y, weights) if need_weights else y
 

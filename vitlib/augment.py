@@ -116,7 +116,7 @@ def random_augment(images: Tensor, strength: float, g: torch.Generator) -> Tenso
 def mixup(images: Tensor, targets: Tensor, alpha: float, g: torch.Generator) -> tuple[Tensor, Tensor]:
     """Blend each image and its target (B, K) with a partner's, in shares drawn for each image.
 
-    Shares follow Beta(alpha, alpha). Source: Zhang et al. 2018.
+    Shares follow Beta(alpha, alpha). Source: Zhang et al. 2018. Built in chapter 9.
     """
     partner = torch.randperm(len(images), generator=g, device=g.device)
     share = beta(len(images), alpha, g)
@@ -126,7 +126,10 @@ def mixup(images: Tensor, targets: Tensor, alpha: float, g: torch.Generator) -> 
 
 
 def cutmix(images: Tensor, targets: Tensor, alpha: float, g: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Paste a box of a partner into each image; the targets (B, K) are mixed by area. Source: Yun et al. 2019."""
+    """Paste a box of a partner into each image; the targets (B, K) are mixed by area.
+
+    Source: Yun et al. 2019. Built in chapter 9.
+    """
     B, _, H, W = images.shape
     partner = torch.randperm(B, generator=g, device=g.device)
     box = random_box(B, H, W, 1 - beta(B, alpha, g), g)

@@ -10,10 +10,11 @@ from torch.nn import functional as F
 
 from .attention import MultiHeadAttention, attention_weights
 from .augment import random_crop, random_flip
-from .data import ImageSet
+from .data import ImageSet, normalise
 from .encoder import EncoderBlock
+from .shapes import shapes
 from .train import TrainConfig, evaluate
-from .vit import ViT, init_weights
+from .vit import ViT, ViTConfig, init_weights
 
 
 class OpenAttention(MultiHeadAttention):
@@ -50,7 +51,7 @@ class OverTheBatch(OpenAttention):
         return super().merge(y).transpose(0, 1)
 
 
-class UnturnedHeads(OpenAttention):
+class UntransposedHeads(OpenAttention):
     """Merges the heads without the transpose back: an output mixes h tokens of one head. Built in chapter 14."""
 
     def merge(self, y: Tensor) -> Tensor:
@@ -78,13 +79,13 @@ class TwiceAdded(EncoderBlock):
     """Adds x twice and normalises three times, with none of it before attention. Built in chapter 14."""
 
     def forward(self, x: Tensor, need_weights: bool = False, queries: int | None = None) -> Tensor:
-        inner = F.layer_norm(self.attn(x) + x, x.shape[-1:])  # norm and residual inside the attention module
+        inner = F.layer_norm(self.attn(x) + x, x.shape[-1:])  # norm and skip inside the attention module
         x = self.norm1(x + inner)  # and once more in the block
         return self.norm2(x + self.mlp(x))[:, :queries]
 
 
-class NormInTheStream(EncoderBlock):
-    """Writes the norm's result over x, so that the residual carries that and not x. Built in chapter 14."""
+class NormInTheSkip(EncoderBlock):
+    """Writes the norm's result over x, so that the skip connection carries that and not x. Built in chapter 14."""
 
     def forward(self, x: Tensor, need_weights: bool = False, queries: int | None = None) -> Tensor:
         x = self.norm1(x)
@@ -121,14 +122,14 @@ def one_matrix(model: ViT) -> None:
 
 
 def one_position(model: ViT) -> None:
-    """Replace the codes of all places by the first, (1, 1, D): added to every token. Built in chapter 14."""
+    """Keep the first position embedding alone, (1, 1, D): added to every token. Built in chapter 14."""
     model.pos_embed = nn.Parameter(model.pos_embed.detach()[:, :1].clone())
 
 
-def loud_codes(model: ViT) -> None:
-    """Class token and position codes of deviation 1, as torch.randn gives, not 0.02. Built in chapter 14."""
-    for codes in (model.cls_token, model.pos_embed):
-        codes.data /= 0.02
+def loud_embeddings(model: ViT) -> None:
+    """Class token and position embeddings with std 1, as torch.randn gives, not 0.02. Built in chapter 14."""
+    for embedding in (model.cls_token, model.pos_embed):
+        embedding.data /= 0.02
 
 
 def one_norm(model: ViT) -> None:
@@ -173,6 +174,7 @@ class Patient:
 
     title: str
     source: str
+    line: str  # where it shows in the source, shortened
     change: Callable[[ViT], None] = lambda model: None  # what is done to the model, in place
     training: dict = field(default_factory=dict)  # what is done to the TrainConfig
     score: Callable[[nn.Module, ImageSet], dict] = evaluate
@@ -180,25 +182,34 @@ class Patient:
 
 
 PART2, SHAIK, TINTN, PULFER, PYTORCH = "ViT tutorial, part 2", "Shaik 2023", "tintn 2023", "Pulfer", "pytorch/examples"
-FIXED_RATE = {"lr": 1e-2, "schedule": "constant", "warmup": 0.0, "clip": 0.0}
+FIXED_RATE = {"optimizer": "adamw", "lr": 1e-2, "schedule": "constant", "warmup": 0.0, "clip": 0.0}
 PATIENTS = {
-    "batch": Patient("attention over the batch axis", PYTORCH, become(OverTheBatch, "attn")),
-    "heads": Patient("heads merged without the transpose", SHAIK, become(UnturnedHeads, "attn")),
-    "scale": Patient("scores divided by √D", PART2, become(FlatScale, "attn")),
-    "matrix": Patient("one d×d matrix for all heads", PART2, one_matrix),
-    "twice": Patient("x added twice, three norms", PART2, become(TwiceAdded)),
-    "stream": Patient("the norm written over the stream", SHAIK, become(NormInTheStream)),
-    "one norm": Patient("one LayerNorm for both halves", PYTORCH, one_norm),
-    "last norm": Patient("no norm after the last block", TINTN, no_final_norm),
-    "positions": Patient("one position code for all places", PYTORCH, one_position),
-    "loud": Patient("codes drawn with deviation 1", f"{PART2}; {SHAIK}; {PYTORCH}", loud_codes),
-    "softmax": Patient("softmax before the cross-entropy", PULFER, become(Probabilities, "head")),
-    "adam": Patient("Adam at 0.01, decay in its gradient", PYTORCH, coupled_decay,
-                    FIXED_RATE | {"weight_decay": 0.0, "betas": (0.9, 0.999)}),
-    "rate": Patient("a rate of 0.01 that never changes", TINTN, training=FIXED_RATE | {"weight_decay": 0.01}),
-    "augmented": Patient("validation images augmented", SHAIK, score=evaluate_augmented),
-    "mean": Patient('"wrong": mean pooling', PART2, mean_pool, bug=False),
-    "dropout": Patient('"always": dropout', PART2, dropout_everywhere, bug=False),
+    "batch": Patient("attention over the batch axis", PYTORCH, "nn.MultiheadAttention(…)  # no batch_first=True",
+                     become(OverTheBatch, "attn")),
+    "heads": Patient("heads merged without the transpose", SHAIK, "out.contiguous().view(b, seq_len, -1)",
+                     become(UntransposedHeads, "attn")),
+    "scale": Patient("scores divided by √D", PART2, "energy / (self.embed_size ** (1/2))", become(FlatScale, "attn")),
+    "matrix": Patient("one d×d matrix for all heads", PART2, "nn.Linear(self.head_dim, self.head_dim)", one_matrix),
+    "twice": Patient("x added twice, three norms", PART2, "self.norm(attention + query)  # added again in the block",
+                     become(TwiceAdded)),
+    "skip": Patient("the norm written over the skip path", SHAIK, "x = self.layer_norm_1(x)", become(NormInTheSkip)),
+    "one norm": Patient("one LayerNorm for both halves", PYTORCH, "self.norm = …  # one, called twice", one_norm),
+    "last norm": Patient("no norm after the last block", TINTN, "self.classifier(encoder_output[:, 0])",
+                         no_final_norm),
+    "positions": Patient("one position embedding for all", PYTORCH, "torch.randn(batch_size, 1, latent_size)",
+                         one_position),
+    "loud": Patient("embeddings drawn with std 1", f"{PART2}; {SHAIK}; {PYTORCH}", "nn.Parameter(torch.randn(…))",
+                    loud_embeddings),
+    "softmax": Patient("softmax before the cross-entropy", PULFER, "nn.Sequential(nn.Linear(…), nn.Softmax(dim=-1))",
+                       become(Probabilities, "head")),
+    "adam": Patient("Adam at 0.01, decay in its gradient", PYTORCH, "optim.Adam(…, lr=0.01, weight_decay=0.03)",
+                    coupled_decay, FIXED_RATE | {"weight_decay": 0.0, "betas": (0.9, 0.999)}),
+    "rate": Patient("a rate of 0.01 that never changes", TINTN, "optim.AdamW(…, lr=0.01)  # and no schedule",
+                    training=FIXED_RATE | {"weight_decay": 0.01}),
+    "augmented": Patient("validation images augmented", SHAIK, "random_split(trainset, …)  # its transforms augment",
+                         score=evaluate_augmented),
+    "mean": Patient('"wrong": mean pooling', PART2, "x.mean(dim=1)", mean_pool, bug=False),
+    "dropout": Patient('"always": dropout', PART2, "nn.Dropout(0.1)", dropout_everywhere, bug=False),
 }
 
 
@@ -212,3 +223,22 @@ def plant(name: str, model: ViT, config: TrainConfig) -> tuple[ViT, TrainConfig]
     sick = deepcopy(model)
     PATIENTS[name].change(sick)
     return sick, replace(config, **PATIENTS[name].training)
+
+
+def early_cost(name: str, lr: float, seed: int, steps: int = 25) -> float:
+    """How much higher a patient's loss is than the healthy model's, after a few steps on 50 shapes.
+
+    Both start from the weights of this seed. Built in chapter 14.
+    """
+    data, losses = shapes(50, seed=seed), []
+    torch.manual_seed(seed)
+    healthy = ViT(ViTConfig(patch_size=8, dim=48, depth=2, heads=4))
+    for model in (plant(name, healthy, TrainConfig())[0], healthy):
+        optimizer = torch.optim.AdamW(model.parameters(), lr=lr)
+        for _ in range(steps):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(normalise(data.images)), data.labels)
+            loss.backward()
+            optimizer.step()
+        losses.append(loss.item())
+    return losses[0] - losses[1]

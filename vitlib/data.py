@@ -67,7 +67,7 @@ def check_names(classes: object) -> None:
 
 
 def normalise(images: Tensor, mean: float | Sequence[float] = 0.5, std: float | Sequence[float] = 0.25) -> Tensor:
-    """Turn uint8 in 0…255, or floats in 0…1, into floats around 0 with deviation near 1.
+    """Turn uint8 in 0…255, or floats in 0…1, into floats around 0 with standard deviation near 1.
 
     (…, C, H, W) -> as many. `mean` and `std` are one number each, or C numbers: published weights want their own.
     Raises ValueError for other dtypes, for another number of channels and, where it is cheap, that is on a CPU, for

@@ -131,7 +131,7 @@ def block(lit: str = "", norm: str = "pre", title: str = "") -> Figure:
             branch = last + 2
     arrow(axis, (last, middle), (x, middle))
     write(axis, x + 1.6, middle, "x′", 13, style="italic")
-    write(axis, 50, 1.5, "every arrow carries (B, N, D); the arcs are the skip connections", 10, color=GREY)
+    write(axis, 50, 1.5, "every arrow carries (B, T, D); the arcs are the skip connections", 10, color=GREY)
     return figure
 
 

@@ -1,4 +1,4 @@
-"""The encoder block: attention mixes the tokens, an MLP thinks about each, residuals keep the path open."""
+"""The encoder block: attention mixes the tokens, an MLP works on each, skip connections carry them past both."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from .attention import MultiHeadAttention
 
 
 class MLP(nn.Module):
-    """Two linear layers with GELU between, for each token alone: (B, N, D) -> (B, N, D).
+    """Two linear layers with GELU between them, for each token by itself: (B, N, D) -> (B, N, D).
 
     Source: Dosovitskiy et al. 2021, section 3.1. Built in chapter 6.
     """

@@ -12,7 +12,7 @@ def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
 
     With G = U S Vᵀ the aim is U Vᵀ. A polynomial of the matrix gets near it without a decomposition: each step turns
     every singular value s into a·s + b·s³ + c·s⁵. After five steps all but the smallest lie between 0.68 and 1.21.
-    A matrix of zeros stays one. Source: Jordan et al. 2024, "Muon". Built in chapter 9.
+    A matrix of zeros stays one. Chapter 9 writes it for one matrix. Source: Jordan et al. 2024, "Muon".
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     tall = matrices.shape[-2] > matrices.shape[-1]
@@ -33,7 +33,7 @@ class Muon(Optimizer):
     together. The products are made in bfloat16 on a GPU that has it, which is what Muon was designed for, and in
     float32 elsewhere: a processor without bfloat16 only imitates it, and is then slower by a factor of ten.
     Raises ValueError for a parameter with fewer than two axes.
-    Source: Jordan et al. 2024, "Muon"; the same steps as `torch.optim.Muon`. Built in chapter 9.
+    Chapter 9 writes the step for one matrix. Source: Jordan et al. 2024, "Muon"; the same steps as `torch.optim.Muon`.
     """
 
     def __init__(self, parameters: list[nn.Parameter], lr: float, weight_decay: float = 0.0, momentum: float = 0.95):
@@ -64,7 +64,7 @@ class Muon(Optimizer):
 
 
 def by_shape(parameters: list[nn.Parameter]) -> list[list[nn.Parameter]]:
-    """Parameters of one shape together, in their old order. Built in chapter 9."""
+    """Parameters of one shape together, in their old order."""
     groups: dict[torch.Size, list[nn.Parameter]] = {}
     for p in parameters:
         groups.setdefault(p.shape, []).append(p)
@@ -72,5 +72,5 @@ def by_shape(parameters: list[nn.Parameter]) -> list[list[nn.Parameter]]:
 
 
 def product_type(device: torch.device) -> torch.dtype:
-    """bfloat16 where the device computes in it; float32 elsewhere, so on every CPU. Built in chapter 9."""
+    """bfloat16 where the device computes in it; float32 elsewhere, so on every CPU."""
     return torch.bfloat16 if has_bf16(device) else torch.float32

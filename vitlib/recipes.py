@@ -57,12 +57,12 @@ RECIPES = {
     # theirs has a module for each head, the tanh form of GELU and no last norm
     "tintn": Recipe(ViTConfig(dim=48, depth=4, heads=4),
                     replace(TUTORIAL, epochs=100, batch_size=256, lr=1e-2, schedule="constant", weight_decay=0.01),
-                    "cifar10", "tintn 2023: AdamW at 0.01 throughout, 100 passes; they report 75.5 %"),
+                    "cifar10", "tintn 2023: AdamW at 0.01 throughout, 100 epochs; they report 75.5 %"),
     # theirs shares one d×d matrix among the heads, adds x twice and normalises behind; Adam with decay 1e-4
     "part2": Recipe(ViTConfig(dim=128, depth=4, heads=8, mlp_ratio=2, dropout=0.1),
                     replace(TUTORIAL, epochs=50, lr=3e-4, schedule="steps", drops=(0.4, 0.8), drop_factor=0.5,
                             weight_decay=1e-4, crop=4),
-                    "cifar10", "ViT tutorial part 2: rate 0.0003 halved twice, 50 passes; it claims about 75 %"),
+                    "cifar10", "ViT tutorial part 2: rate 0.0003 halved twice, 50 epochs; it claims about 75 %"),
     # theirs has no biases in attention, and merges the heads without turning them back;
     # the article prints batches of 16, the notebook whose run is reported has 64
     "shaik": Recipe(ViTConfig(dim=256, depth=6, heads=8, mlp_ratio=2, qkv_bias=False, dropout=0.2),

@@ -151,7 +151,7 @@ def train_one_epoch(model: nn.Module, data: ImageSet, optimizers: list, config: 
 
 @torch.no_grad()
 def predict(model: nn.Module, images: Tensor, batch_size: int = 500) -> Tensor:
-    """Logits (N, K) of uint8 images (N, C, H, W), in evaluation mode, on the model's device. Built in chapter 8."""
+    """Logits (B, K) of uint8 images (B, C, H, W), in evaluation mode, on the model's device. Built in chapter 8."""
     device = device_of(model)
     with evaluating(model):
         logits = torch.cat([model(normalise(part.to(device))) for part in images.split(batch_size)])

@@ -31,18 +31,18 @@ class ViTConfig:
     depth: int = 4  # L, number of blocks
     heads: int = 4  # h
     mlp_ratio: float = 4.0  # M = mlp_ratio · D
-    pool: str = "cls"  # reads the class token; "mean" the patches; "sequence" weighs them; "distilled" reads two tokens
+    pool: str = "cls"  # what the head reads: "cls", the class token; "mean" of the patches; "sequence", "distilled"
     stem: str = "patch"  # "patch": one cut; "conv": small convolutions; "residual": more of them; "pooled": as in CCT
     positions: str = "learned"  # "learned", "sincos" (fixed, 2-D), "rope" (turns queries and keys, 2-D) or "none"
     qkv_bias: bool = True
     dropout: float = 0.0
     drop_path: float = 0.0  # rate in the last block; grows linearly from 0
     patch_drop: float = 0.0  # share of the patches that a training step leaves out
-    registers: int = 0  # R, spare tokens that no one reads at the end
-    # What some published models have, and the book's own have not:
+    registers: int = 0  # R, spare tokens that nobody reads at the end
+    # What some published models have and the book's own do not:
     layer_scale: float = 0.0  # where the gains of the residual branches start; 0 is none
     fc_norm: bool = False  # the last norm acts on the mean, not on each token
-    keep_cls: bool = False  # under pool "mean": a class token stands there, and nobody reads it
+    keep_cls: bool = False  # with pool "mean": there is a class token, but nobody reads it at the end
     prefix_positions: bool = True  # False: the tokens before the patches get no position code
     norm_eps: float = 1e-6  # what a LayerNorm adds to the variance
     qk_norm: bool = False  # queries and keys are normalised, head by head
@@ -54,7 +54,7 @@ class ViTConfig:
 class PatchDrop(nn.Module):
     """In training, keep a random share 1 - rate of the patches, drawn for each image; the prefix always stays.
 
-    (B, prefix+N, D) -> (B, prefix+n, D). Fewer tokens make a training step cheaper.
+    (B, T, D) -> (B, prefix+n, D), where T = prefix + N. Fewer tokens make a training step cheaper.
     Source: Liu et al. 2022, "PatchDropout". Built in chapter 7.
     """
 
@@ -80,7 +80,7 @@ class ViT(nn.Module):
     logits; `published.load_published` reads them, and those of other libraries. Not here, and so refused: a norm
     before the blocks (`norm_pre`, in CLIP), pooling by attention (`attn_pool`, in SigLIP), gated MLPs.
     Some "gap" models of SigLIP load and yet differ: their GELU is approximate.
-    Tokens stand in the order class token, distillation token, registers, patches; all but the last are `prefix` tokens.
+    Tokens stand in the order class token, distillation token, registers, patches: T = prefix + N of them.
     Raises ValueError for images of another rank, dtype, device, channel count or size, and for weights of other shapes.
     Source: Dosovitskiy et al. 2021, equations 1 to 4; registers: Darcet et al. 2024; two heads: Touvron et al. 2021,
     "Training data-efficient image transformers". Built in chapter 7.
@@ -129,7 +129,7 @@ class ViT(nn.Module):
             x = x + self.pos_embed
         B = x.shape[0]  # len(x) would write the number into an exported model
         before = [token.expand(B, -1, -1) for token in self.tokens_before()]
-        x = torch.cat([*before, x], dim=1) if before else x  # (B, prefix+N, D)
+        x = torch.cat([*before, x], dim=1) if before else x  # (B, T, D), T = prefix + N
         if self.pos_embed is not None and self.config.prefix_positions:
             x = x + self.pos_embed
         return self.drop(self.patch_drop(x))
@@ -140,7 +140,7 @@ class ViT(nn.Module):
         return self.norm(self.blocks[-1](x, queries=queries))
 
     def features(self, images: Tensor) -> Tensor:
-        return self.encode(self.embed(images))  # (B, prefix+N, D)
+        return self.encode(self.embed(images))  # (B, T, D)
 
     def classify(self, x: Tensor) -> Tensor:
         if self.config.pool == "mean":
@@ -164,7 +164,7 @@ class ViT(nn.Module):
             for block in self.blocks:
                 x, weights = block(x, need_weights=True)
                 maps.append(weights)
-        return torch.stack(maps)  # (L, B, h, N, N), N with the prefix
+        return torch.stack(maps)  # (L, B, h, T, T)
 
     def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False):
         check_shapes(self, state_dict, strict)
@@ -177,7 +177,7 @@ def extra_tokens(count: int, dim: int) -> nn.Parameter | None:
 
 
 def init_weights(module: nn.Module) -> None:
-    """Normal with deviation 0.02 for weights and extra tokens, zero for biases and for the head.
+    """Normal with standard deviation 0.02 for weights and extra tokens, zero for biases and for the head.
 
     (The bounds of `trunc_normal_` are -2 and 2, so at 0.02 it cuts nothing.) Source: timm, for its linear layers.
     Built in chapter 7.

@@ -4,9 +4,14 @@ document.addEventListener("DOMContentLoaded", async () => {
   document.querySelectorAll(".search-button-field, summary").forEach((control) => control.removeAttribute("aria-label"));
   document.querySelectorAll(".citation-list, .citation").forEach((entry) => entry.removeAttribute("role")); // out of date
   await window.MathJax?.startup?.promise;
-  // Formulas that are wider than the page scroll inside themselves; the arrow keys should reach them too.
+  // A formula that is a little wider than the page shrinks to fit. A wider one scrolls inside itself, by the arrow keys too.
   const reach = () => document.querySelectorAll('mjx-container[display="true"]').forEach((formula) => {
-    if (formula.scrollWidth > formula.clientWidth) formula.tabIndex = 0;
+    const fits = formula.clientWidth / formula.scrollWidth;
+    if (fits < 0.7) formula.tabIndex = 0;
+    else if (fits < 1) formula.querySelectorAll(":scope > svg").forEach((drawing) => {
+      drawing.style.maxWidth = "100%";
+      drawing.style.height = "auto";
+    });
   });
   reach();
   document.querySelectorAll("details").forEach((folded) => folded.addEventListener("toggle", reach));

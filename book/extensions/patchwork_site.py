@@ -17,6 +17,8 @@ EVERYDAY = {"key", "mask", "query", "value"}  # the chapters use these words in 
 VIEWPORT = re.compile(r'\s*<meta name="viewport"[^>]*>')
 MATHJAX = re.compile(r'\s*<script>window\.MathJax = .*?</script>\s*<script[^>]*mathjax/[^>]*></script>', re.DOTALL)
 ICONS = re.compile(r'\s*<script[^>]*/fontawesome\.js[^>]*></script>')
+CODE = re.compile(r'(<div class="highlight-[\w-]+ notranslate"><div class="highlight"><pre>)(.*?)(</pre>)', re.DOTALL)
+INDENT = re.compile(r"^((?:<[^>]+>)*)( +)")
 
 
 def site_address(config) -> str:
@@ -129,9 +131,28 @@ def replace_in_prose(doctree: nodes.document, pattern: re.Pattern,
             text.parent.replace(text, [*new, nodes.Text(text[end:])])
 
 
+def code_by_lines(match: re.Match) -> str:
+    """Code with each line in a box of its own that knows its indent, so that a long one wraps below its own beginning.
+
+    The text, and so what the copy button copies, stays the same.
+    """
+    lines = []
+    for line in match[2].removesuffix("\n").split("\n"):
+        if line.count("<span") != line.count("</span>"):
+            return match[0]  # a box around half of a span would break the page
+        indent = len(found[2]) if (found := INDENT.match(line)) else 0
+        style = f' style="--in: {indent}"' if indent else ""
+        line = INDENT.sub(r'\1<span class="pw-indent">\2</span>', line)
+        lines.append(f'<span class="pw-line"{style}>{line}\n</span>')
+    return match[1] + "".join(lines) + match[3]
+
+
 def tidy(page: str) -> str:
-    """A page without 1.5 MB of icons that the style sheet draws too, and without MathJax where there is no maths."""
-    page = ICONS.sub("", page)
+    """A page without 1.5 MB of icons that the style sheet draws too, and without MathJax where there is no maths.
+
+    Its lines of code are boxes.
+    """
+    page = CODE.sub(code_by_lines, ICONS.sub("", page))
     if 'class="math' not in page:
         page = MATHJAX.sub("", page)
     first = VIEWPORT.search(page)

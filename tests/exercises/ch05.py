@@ -2,6 +2,14 @@
 
 SPLIT = "def split_heads(x, h):\n    B, N, D = x.shape\n    return "
 PARTS = "def contributions(y, weight):\n    B, h, N, d = y.shape\n    D = h * d\n    return "
+ATTEND = "def attend(x, qkv, h):\n    q, k, v = (split_heads(part, h) for part in qkv(x).chunk(3, -1))\n    return "
+MERGE = "def multi_head(x, qkv, proj, h):\n    y = attend(x, qkv, h)\n    return "
+ONE, FOUR = "the loss with one head", "the loss with four heads"
+
+
+def weigh(claim: str, one: list[float], four: list[float]) -> str:
+    return f"claim, evidence = {claim!r}, {{{ONE!r}: {one}, {FOUR!r}: {four}}}"
+
 
 WRONG = {
     "5.1": {
@@ -19,6 +27,29 @@ WRONG = {
         "tokens reversed": (SPLIT + "x.reshape(B, N, h, D // h).transpose(1, 2).flip(2)", "Head 0 of token 0"),
     },
     "5.3": {
+        "divided by √D": (ATTEND + "(q @ k.transpose(-2, -1) / x.shape[-1] ** 0.5).softmax(-1) @ v", "divided by √D"),
+        "not divided": (ATTEND + "(q @ k.transpose(-2, -1)).softmax(-1) @ v", "were not divided"),
+        "softmax over queries": (
+            ATTEND + "(q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5).softmax(-2) @ v", "runs over the queries"),
+        "keys first": (ATTEND + "attention(k, q, v)", "changed places"),
+        "never split": ("def attend(x, qkv, h):\n    return attention(*qkv(x).chunk(3, -1))", "never split"),
+        "heads before kinds": (
+            "def attend(x, qkv, h):\n    y = split_heads(qkv(x), h)\n    return attention(*y.chunk(3, -1))",
+            "sorted by kind, then by head"),
+        "queries as values": (ATTEND + "attention(q, k, q)", "check the order of q, k and v"),
+        "heads last": (ATTEND + "attention(q, k, v).transpose(1, 2)", "should be (B, h, N, d)"),
+    },
+    "5.4": {
+        "no transpose": (MERGE + "proj(y.reshape(x.shape))", "a change of query 3 alone moves outputs [1, 2, 4]"),
+        "no projection": (MERGE + "y.transpose(1, 2).reshape(x.shape)", "proj was not applied"),
+        "no bias": (MERGE + "y.transpose(1, 2).reshape(x.shape) @ proj.weight.T", "bias of proj is missing"),
+        "heads reversed": (MERGE + "proj(y.flip(1).transpose(1, 2).reshape(x.shape))", "reverse order"),
+        "interleaved": (MERGE + "proj(y.permute(0, 2, 3, 1).reshape(x.shape))", "interleaved"),
+        "tokens added": (MERGE + "x + proj(y.transpose(1, 2).reshape(x.shape))", "belongs to the block"),
+        "not merged": (MERGE + "y", "should keep its shape"),
+        "projected twice": (MERGE + "proj(proj(y.transpose(1, 2).reshape(x.shape)))", "numbers differ"),
+    },
+    "5.5": {
         "rows instead of columns": (PARTS + "y @ weight.reshape(h, d, D)", "You took rows"),
         "every h-th column": (PARTS + "y @ weight.reshape(D, d, h).permute(2, 1, 0)", "every h-th column"),
         "summed already": (PARTS + "y.transpose(1, 2).reshape(B, N, D) @ weight.T", "sum over heads already"),
@@ -29,10 +60,14 @@ WRONG = {
         "heads meet each other's columns": (
             PARTS + "y @ weight.reshape(D, h, d).permute(1, 2, 0).flip(0)", "do not give y Wᵀ"),
     },
-    "5.4": {
-        "the right merge": ("mix = (0, [20, 20, 20, 20])", "That is the right merge"),
-        "rows, not tokens": ("mix = (1, [80, 81, 82, 83])", "80 to 83 are the rows"),
-        "begins at row 20": ("mix = (0, [20, 21, 22, 23])", "begins at row 4"),
-        "wrong head": ("mix = (0, [16, 17, 18, 19])", "the head is not 0"),
+    "5.6": {
+        "one run": (weigh(f"{ONE} is higher", [1.9], [1.5]), "make at least 3"),
+        "unequal runs": (weigh(f"{ONE} is higher", [1.9, 1.8, 1.9], [1.5, 1.4]), "the same seeds"),
+        "not trained": (weigh("cannot tell", [2.31, 2.30, 2.32], [2.30, 2.31, 2.33]), "which is guessing"),
+        "accuracies in percent": (weigh(f"{FOUR} is higher", [31, 30, 33], [45, 44, 46]), "cannot be such a measurement"),
+        "seed after the model": (weigh(f"{ONE} is higher", [1.9] * 3, [1.5] * 3), "Did the seed reach"),
+        "more than the runs say": (weigh(f"{ONE} is higher", [1.9, 1.4, 1.6], [1.5, 1.6, 1.7]), "do not bear your claim"),
+        "the other way round": (weigh(f"{FOUR} is higher", [1.9, 1.8, 1.9], [1.5, 1.4, 1.6]), "the other way round"),
+        "another claim": (weigh("four heads win", [1.9, 1.8, 1.9], [1.5, 1.4, 1.6]), "it should be one of"),
     },
 }

@@ -3,6 +3,8 @@
 FIELD = "def receptive_field(kernels, strides):\n    field, step = 1, 1\n    for k, s in zip(kernels, strides):\n        "
 MASK = "def local_mask(rows, columns, radius):\n    n = torch.arange(rows * columns)\n    y, x = n // columns, n % columns\n    dy, dx = (y[:, None] - y).abs(), (x[:, None] - x).abs()\n    "
 ENDS = "s = {(run['contender'], run['images']): mean(run['accuracy']) for run in load_record('vit_cnn')['runs']}\nends = [(s['ViT', n], s['hybrid', n], s['narrow ResNet-18', n]) for n in (450, 4500, 45_000)]\n"
+MINI = ("drift, images = {}, {}\nevidence = {{kind: [miniature(kind, images, seed, drift) for seed in range({})]\n"
+        "            for kind in ('convolution', 'full matrix')}}\n")
 
 WRONG = {
     "10.1": {
@@ -42,5 +44,14 @@ WRONG = {
         "accuracies": (ENDS + "shares_covered = [h / c for v, h, c in ends]", "subtract"),
         "points": (ENDS + "shares_covered = [100 * (h - v) for v, h, c in ends]", "in points"),
         "guess": ("shares_covered = [5, 5, 5]", "Not 5.00"),
+    },
+    "10.5": {
+        "the chapter's drift": (MINI.format(0.15, 900, 3) + "claim = 'full matrix is higher'", "choose a larger one"),
+        "many images": (MINI.format(0.3, 2000, 3) + "claim = 'convolution is higher'", "Find fewer"),
+        "too few runs": (MINI.format(0.3, 400, 2) + "claim = 'convolution is higher'", "at least 3"),
+        "not yet": (MINI.format(0.3, 20, 3) + "claim = 'full matrix is higher'", "has not passed yet"),
+        "the other way round": (MINI.format(0.3, 20, 3) + "claim = 'convolution is higher'", "other way round"),
+        "other seeds": (MINI.format(0.45, 300, 5).replace("range(5)", "range(5, 10)") + "claim = 'convolution is higher'", "seeds in order"),
+        "negative": (MINI.format(0.3, 400, 3) + "evidence['convolution'][0] = -1.0\nclaim = 'convolution is higher'", "cannot be"),
     },
 }

@@ -8,7 +8,7 @@ WRONG = {
     "11.1": {
         "multiply-add as one": ("cost = (12 * 197 * 768**2 + 2 * 197**2 * 768, 0.041)", "counted a multiplication"),
         "training": ("cost = (3 * (24 * 197 * 768**2 + 4 * 197**2 * 768), 0.041)", "That is training"),
-        "linear layers only": ("cost = (24 * 197 * 768**2, 0.041)", "4 N² D"),
+        "linear layers only": ("cost = (24 * 197 * 768**2, 0.041)", "4 T² D"),
         "no class token": ("cost = (24 * 196 * 768**2 + 4 * 196**2 * 768, 0.041)", "class token"),
         "all blocks": ("cost = (12 * (24 * 197 * 768**2 + 4 * 197**2 * 768), 0.041)", "12 blocks"),
         "the other share": ("cost = (24 * 197 * 768**2 + 4 * 197**2 * 768, 0.959)", "the other part"),
@@ -41,5 +41,16 @@ WRONG = {
         "four processes": ("diagnosis = (0.12, 100 / 34)", "speed-up of four"),
         "shared part's inverse": ("diagnosis = (0.12, 1 / 0.88)", "1 / 0.12"),
         "guess": ("diagnosis = (0.2, 5)", "would need 40 s"),
+    },
+    "11.5": {
+        "too few rounds": ("claim, evidence = 'fused is higher', {'fused': [900, 910, 905], 'explicit': [800, 801, 802]}", "at least 6"),
+        "warm-up counted": ("claim, evidence = 'cannot tell', {'fused': [90] + 6 * [900], 'explicit': [80] + 6 * [800]}", "warm-up"),
+        "seconds": ("claim, evidence = 'fused is higher', {'fused': [0.1, 0.11, 0.1, 0.12, 0.1, 0.1], 'explicit': [0.2] * 5 + [0.21]}", "are these seconds"),
+        "more than the rounds bear": ("claim, evidence = 'fused is higher', {'fused': [900, 700, 920, 690, 910, 705], 'explicit': [800, 801, 803, 802, 804, 799]}", "0 lies inside"),
+        "less than the rounds bear": ("claim, evidence = 'cannot tell', {'fused': [900, 901, 902, 903, 904, 905], 'explicit': [800, 802, 801, 805, 803, 804]}", "say more than you do"),
+        "the other way round": ("claim, evidence = 'explicit is higher', {'fused': [900, 901, 902, 903, 904, 905], 'explicit': [800, 802, 801, 805, 803, 804]}", "other way round"),
+        "not in pairs": ("claim, evidence = 'fused is higher', {'fused': [900, 901, 902, 903, 904, 905], 'explicit': [800, 802]}", "come in pairs"),
+        "one number": ("claim, evidence = 'fused is higher', {'fused': 900, 'explicit': 800}", "stopped with TypeError"),
+        "another claim": ("claim, evidence = 'fused', {'fused': [900, 901, 902, 903, 904, 905], 'explicit': [800, 802, 801, 805, 803, 804]}", "should be one of"),
     },
 }

@@ -2,6 +2,7 @@
 
 LAYERS = "def faulty_layers(ours, theirs, x):\n    "
 LOOP = "found = []\n    for n, (our, their) in enumerate(zip(ours, theirs)):\n        y = their(x)\n        "
+PAIR = "high, low = early_cost('scale', 5e-3, 0), early_cost('scale', 1e-3, 0)\n"
 FLIP = ("from itertools import product\n\ndef flip_test(d):\n    seen = abs(sum(d))\n"
         "    sums = [sum(a * b for a, b in zip(c, d)) for c in product((1, -1), repeat=len(d))]\n    ")
 
@@ -43,5 +44,18 @@ WRONG = {
         "not whole": ("seeds_needed = 17.64", "whole numbers"),
         "no t": ("seeds_needed = 4", "t·s/√n"),
         "many": ("seeds_needed = 100", "just below"),
+    },
+    "14.5": {
+        "one pair": (PAIR + "evidence = {'high rate': [high], 'low rate': [low]}\nclaim = 'high rate is higher'", "at least 3"),
+        "no such claim": (PAIR + "evidence = {'high rate': [high] * 3, 'low rate': [low] * 3}\nclaim = 'yes'", "should be one of"),
+        "unpaired": (PAIR + "evidence = {'high rate': [high, 0.5, 0.6, 0.4], 'low rate': [low, 0.1, 0.2]}\nclaim = 'cannot tell'",
+                     "come in pairs"),
+        "swapped": (PAIR + "evidence = {'high rate': [low, 0.1, 0.2], 'low rate': [high, 0.5, 0.6]}\nclaim = 'low rate is higher'",
+                    "each other's place"),
+        "invented": ("evidence = {'high rate': [3.0, 3.1, 2.9], 'low rate': [1.0, 1.1, 0.9]}\nclaim = 'high rate is higher'",
+                     "At seed 0"),
+        "too sure": (PAIR + "evidence = {'high rate': [high, -0.9, 0.9], 'low rate': [low, 0.9, -0.9]}\nclaim = 'high rate is higher'",
+                     "do not bear your claim"),
+        "wrong names": (PAIR + "evidence = {'high': [high] * 3, 'low': [low] * 3}\nclaim = 'cannot tell'", "two lists"),
     },
 }

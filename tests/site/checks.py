@@ -15,12 +15,12 @@ from urllib.parse import unquote, urldefrag, urlsplit
 MEGABYTE = 2**20
 LIMIT = 3 * MEGABYTE  # for all that a page loads, but for MathJax, whose one file of 2.2 MB all pages share
 # axe takes ten seconds over the thousands of words of code in a chapter. They are coloured by class: of each class and
-# colour in each kind of box, one word stands for all, and the others lose their tags. So do the strokes of formulas,
-# which are hidden from screen readers: those read the MathML beside them.
+# colour in each kind of box, one word stands for all, and the others lose their tags (lines keep theirs, or they would
+# not wrap). So do the strokes of formulas, which are hidden from screen readers: those read the MathML beside them.
 SAMPLE = """
     document.querySelectorAll("mjx-container > svg[aria-hidden=true]").forEach((drawing) => drawing.replaceChildren());
     const seen = new Set(), repeated = [];
-    for (const word of document.querySelectorAll("pre span")) {
+    for (const word of document.querySelectorAll("pre span:not(.pw-line)")) {
         const style = getComputedStyle(word), paper = getComputedStyle(word.closest("pre"));
         const kind = [word.className, style.color, style.backgroundColor, paper.backgroundColor, paper.fontSize,
                       word.closest(".cell_input, .cell_output, section")?.className].join();
@@ -166,6 +166,9 @@ def look(browser, address: str, width: int, theme: str) -> list[str]:
     wide = ask("return document.documentElement.scrollWidth")
     if wide > width + 1:
         found.append(f"it scrolls sideways: it is {wide} px wide")
+    found += [f"code or output is cut at the right: {text[:60]!r}" for text in ask("""
+        const cut = [...document.querySelectorAll('pre')].filter(box => box.scrollWidth > box.clientWidth + 1);
+        return cut.map(box => box.textContent)""")]
     ask(SAMPLE)
     ask(axe_source())
     return found + browser.execute_async_script(RUN_AXE)

@@ -41,6 +41,7 @@ BROWSER_FAULTS = [
     ("the console says", "</main>", "</main><script>nothing.there()</script>"),
     ("does not show", "picture.svg", "missing.svg"),
     ("scrolls sideways", "<h2", '<div style="width: 2000px">wide</div><h2'),
+    ("is cut at the right", "<pre>", '<pre style="overflow: auto">' + "x" * 400),
     ("a formula fails", "<h2", "<mjx-merror>x</mjx-merror><h2"),
     ("has 1 formulas and shows 0", "<h2", r'<span class="math notranslate">\(x\)</span><h2'),
     ("it weighs", "<h2", '<img src="heavy.svg" alt="A grey circle"><h2'),

@@ -4,6 +4,7 @@ import torch
 
 from ..shapes import shapes
 from . import exercise, right, wrong
+from .evidence import weigh
 
 
 @exercise
@@ -21,7 +22,23 @@ def exercise_1(megabytes):
 
 
 @exercise
-def exercise_2(random_brightness):
+def exercise_2(numbers):
+    numbers = [int(number) for number in numbers]
+    if sorted(numbers) != list(range(8)):
+        return wrong("The list should hold each of the numbers 0 to 7 once: nothing is lost and nothing doubled.")
+    if numbers == list(range(8)):
+        return wrong("That is the order in memory. reshape reads by index, and after the permute the channel is the last index.")
+    if numbers == [0, 2, 1, 3, 4, 6, 5, 7]:
+        return wrong("That swaps rows and columns: permute(0, 2, 1). permute(1, 2, 0) puts rows first, then columns, then channels.")
+    if numbers == [0, 4, 2, 6, 1, 5, 3, 7]:
+        return wrong("The channels are right, but this goes down the columns. The pixels come row by row: (0, 0), (0, 1), (1, 0), (1, 1).")
+    if numbers != [0, 4, 1, 5, 2, 6, 3, 7]:
+        return wrong(f"It begins {numbers[:2]}. The first two numbers are the two channels of the pixel (0, 0).")
+    return right("Pixel after pixel, the two channels of each side by side.")
+
+
+@exercise
+def exercise_3(random_brightness):
     grey = torch.full((256, 3, 4, 4), 0.5)
     out = random_brightness(grey, 0.4, torch.Generator().manual_seed(0))
     if out.shape != grey.shape:
@@ -41,9 +58,9 @@ def exercise_2(random_brightness):
 
 
 @exercise
-def exercise_3(channel_statistics):
+def exercise_4(channel_statistics):
     images = torch.randint(0, 256, (20, 3, 6, 8), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
-    images[:10] //= 4  # images of different brightness, so that a mean of deviations differs from the deviation
+    images[:10] //= 4  # images of different brightness, so that a mean of standard deviations is not the standard deviation
     x = images.double() / 255
     mean, std = channel_statistics(images)
     if mean.shape != (3,):
@@ -53,17 +70,17 @@ def exercise_3(channel_statistics):
     if not torch.allclose(mean.double(), x.mean((0, 2, 3)), atol=1e-4):
         return wrong("The means are not those of the channels: average over images, rows and columns, axes 0, 2 and 3.")
     if torch.allclose(std.double(), x.std((2, 3)).mean(0), atol=2e-3):
-        return wrong("That is the mean of each image's own deviation. Take the deviation over all images at once, dim=(0, 2, 3).")
+        return wrong("That is the mean of each image's own standard deviation. Take it over all images at once, dim=(0, 2, 3).")
     if torch.allclose(std.double(), x.var((0, 2, 3)), atol=1e-3):
-        return wrong("That is the variance; the deviation is its square root.")
+        return wrong("That is the variance; the standard deviation is its square root.")
     if not torch.allclose(std.double(), x.std((0, 2, 3)), atol=2e-3):
-        return wrong("The means are right, the deviations are not: take them over the same axes.")
-    means, deviations = (", ".join(f"{value:.2f}" for value in values) for values in channel_statistics(shapes(500, seed=1).images))
-    return right(f"On 500 shapes it gives the means {means} and the deviations {deviations}; we use 0.5 and 0.25.")
+        return wrong("The means are right, the standard deviations are not: take them over the same axes.")
+    means, stds = (", ".join(f"{value:.2f}" for value in values) for values in channel_statistics(shapes(500, seed=1).images))
+    return right(f"On 500 shapes it gives the means {means} and the standard deviations {stds}; the book uses 0.5 and 0.25.")
 
 
 @exercise
-def exercise_4(images_needed):
+def exercise_5(images_needed):
     n = float(images_needed)
     if abs(n - 0.75) < 0.01:
         return wrong("The standard error is in shares of 1: half a percentage point is 0.005, not 0.5.")
@@ -74,3 +91,10 @@ def exercise_4(images_needed):
     if abs(n - 7500) > 5:
         return wrong(f"{n:g} images give a standard error of {100 * (0.1875 / max(n, 1e-9)) ** 0.5:.2f} points, not 0.5.")
     return right("7,500 images. CIFAR-10's test set of 10,000 gives 0.43 points.")
+
+
+@exercise
+def exercise_6(claim, evidence):
+    if isinstance(evidence, dict) and evidence and all(len(runs) and max(runs) < 0.15 for runs in evidence.values()):
+        return wrong("All runs are near chance, 10 %: nothing was learned, so nothing can be compared. Train for more epochs.")
+    return weigh(claim, evidence, "augmented", "plain", between=(0, 1))

@@ -1,8 +1,10 @@
 """Checkers of chapter 5."""
 
 import torch
+from torch import nn
 
-from . import exercise, right, wrong
+from ..attention import MultiHeadAttention
+from . import evidence, exercise, right, wrong
 
 
 @exercise
@@ -41,8 +43,103 @@ def exercise_2(split_heads):
     return wrong(f"Head 0 of token 0 should be columns 0 to 3, {truth[0, 0, 0].tolist()}; it is {out[0, 0, 0].tolist()}.")
 
 
+def random_layer(dim: int, heads: int) -> MultiHeadAttention:
+    """A layer in float64 whose parameters are all drawn at random, the same each time."""
+    g = torch.Generator().manual_seed(0)
+    layer = MultiHeadAttention(dim, heads).double()
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.copy_(0.5 * torch.randn(parameter.shape, generator=g))
+    return layer
+
+
 @exercise
-def exercise_3(contributions):
+def exercise_3(attend):
+    B, N, D, h = 2, 5, 12, 3
+    d, layer = D // h, random_layer(D, h)
+    x = torch.randn(B, N, D, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    with torch.no_grad():
+        out = attend(x, layer.qkv, h)
+        q, k, v = layer.split(x)
+        parts = layer.qkv(x).reshape(B, N, h, 3, d).permute(3, 0, 2, 1, 4)  # sorted by head first
+    scores = q @ k.transpose(-2, -1)
+
+    def equals(truth):
+        return out.shape == truth.shape and torch.allclose(out, truth, atol=1e-8)
+
+    def with_scale(width, dim=-1):
+        return (scores / width**0.5).softmax(dim) @ v
+
+    if equals(with_scale(d)):
+        return right("Every head attends on its own columns, all in one product.")
+    if out.shape == (B, N, D):
+        return wrong("The heads are merged already, or were never split: keep them apart, (B, h, N, d) = (2, 3, 5, 4).")
+    if out.shape != (B, h, N, d):
+        return wrong(f"The result should be (B, h, N, d) = (2, 3, 5, 4), not {tuple(out.shape)}.")
+    if equals(with_scale(D)):
+        return wrong("The scores were divided by √D. A dot product of d numbers needs √d, the width of one head.")
+    if equals(with_scale(1)):
+        return wrong("The scores were not divided by √d.")
+    if equals(with_scale(d, -2)):
+        return wrong("The softmax runs over the queries: each row, over the keys, should sum to 1 (dim=-1).")
+    if equals((k @ q.transpose(-2, -1) / d**0.5).softmax(-1) @ v):
+        return wrong("Queries and keys have changed places: the first third of qkv's columns are the queries.")
+    if equals((parts[0] @ parts[1].transpose(-2, -1) / d**0.5).softmax(-1) @ parts[2]):
+        return wrong("You split into heads first and into q, k, v second: the columns are sorted by kind, then by head.")
+    return wrong("The numbers differ from softmax(q kᵀ / √d) v in each head: check the order of q, k and v, and the split.")
+
+
+@exercise
+def exercise_4(multi_head):
+    B, N, D, h = 2, 5, 12, 3
+    layer = random_layer(D, h)
+    x = torch.randn(B, N, D, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    with torch.no_grad():
+        out = multi_head(x, layer.qkv, layer.proj, h)
+        q, k, v = layer.split(x)
+        y = torch.nn.functional.scaled_dot_product_attention(q, k, v)  # (B, h, N, d)
+        merged = y.transpose(1, 2).reshape(B, N, D)
+        if out.shape != x.shape:
+            return wrong(f"(2, 5, 12) should keep its shape, but became {tuple(out.shape)}.")
+
+        def equals(truth):
+            return torch.allclose(out, truth, atol=1e-8)
+
+        if equals(layer.proj(merged)):
+            if moved_by_query(multi_head, layer, x, h, 3) != [3]:
+                return wrong("The numbers agree, but a change of one query moved other outputs too.")
+            return right("It equals the library's layer, and a change of one query moves one output.")
+        if equals(layer.proj(y.reshape(B, N, D))):
+            moved = moved_by_query(multi_head, layer, x, h, 3)
+            return wrong(f"The transpose before the merge is missing: a change of query 3 alone moves outputs {moved}.")
+        if equals(merged):
+            return wrong("The heads are merged, but proj was not applied: nothing mixes them.")
+        if equals(merged @ layer.proj.weight.T):
+            return wrong("The bias of proj is missing: call proj(...) instead of multiplying by its weight.")
+        if equals(layer.proj(y.flip(1).transpose(1, 2).reshape(B, N, D))):
+            return wrong("The heads are merged in reverse order: head 0 belongs in columns 0 to d - 1.")
+        if equals(layer.proj(y.permute(0, 2, 3, 1).reshape(B, N, D))):
+            return wrong("The heads' columns are interleaved: merge (B, N, h, d), with d last.")
+        if equals(x + layer.proj(merged)):
+            return wrong("That adds the tokens to the result: the addition belongs to the block, in chapter 6.")
+    return wrong("The numbers differ from the library's layer: is stage 2 right, and do the heads come before the merge?")
+
+
+def moved_by_query(multi_head, layer: MultiHeadAttention, x: torch.Tensor, h: int, n: int) -> list[int]:
+    """Which outputs of a reader's layer move when the query of token n alone is changed."""
+
+    class Shifted(nn.Module):
+        def forward(self, tokens):
+            out = layer.qkv(tokens).clone()
+            out[:, n, :x.shape[-1]] += 1
+            return out
+
+    moved = multi_head(x, Shifted(), layer.proj, h) - multi_head(x, layer.qkv, layer.proj, h)
+    return (moved.abs().amax(dim=(0, 2)) > 1e-8).nonzero().flatten().tolist()
+
+
+@exercise
+def exercise_5(contributions):
     B, h, N, d = 2, 3, 5, 4
     D, g = h * d, torch.Generator().manual_seed(0)
     y = torch.randn(B, h, N, d, generator=g, dtype=torch.float64)
@@ -71,17 +168,10 @@ def exercise_3(contributions):
 
 
 @exercise
-def exercise_4(mix):
-    head, tokens = mix
-    tokens = [int(token) for token in tokens]
-    if head == 1 and tokens == [16, 17, 18, 19]:
-        return right("Rows 80 to 83 are head 1, tokens 16 to 19. Output 20 holds nothing of token 20.")
-    if tokens == [20, 20, 20, 20] or tokens == [20]:
-        return wrong("That is the right merge, one token from all heads. Here four rows in a line come from one head.")
-    if tokens == [80, 81, 82, 83]:
-        return wrong("80 to 83 are the rows. Each head has 64 of them: which head, and which tokens within it?")
-    if tokens == [20, 21, 22, 23]:
-        return wrong("Each output takes four rows, so output 20 begins at row 4 · 20, not at row 20.")
-    if tokens == [16, 17, 18, 19]:
-        return wrong(f"The tokens are right, the head is not {head}: rows 64 to 127 belong to one head.")
-    return wrong("Number the (4, 64) rows from 0 to 255, reshape them to (64, 4), and look at row 20.")
+def exercise_6(claim, losses):
+    one, four = "the loss with one head", "the loss with four heads"
+    if isinstance(losses, dict) and set(losses) == {one, four}:
+        values = [float(value) for side in losses.values() for value in side]
+        if values and 2.25 < min(values) and max(values) < 2.5:
+            return wrong("All losses are near 2.30, which is guessing among ten classes: train before you compare.")
+    return evidence.weigh(claim, losses, one, four, between=(0, 4), unit=" nats")

@@ -1,9 +1,10 @@
 """Checkers of chapter 6."""
 
 import torch
+from torch.nn import functional as F
 
 from ..encoder import EncoderBlock
-from . import exercise, right, wrong
+from . import evidence, exercise, right, wrong
 
 
 @exercise
@@ -63,7 +64,73 @@ def exercise_2(layer_norm):
 
 
 @exercise
-def exercise_3(result_norm):
+def exercise_3(mlp):
+    g = torch.Generator().manual_seed(0)
+    D, M = 6, 8
+    x, W1, b1, W2, b2 = (torch.randn(*shape, generator=g, dtype=torch.float64)
+                         for shape in ((2, 5, D), (D, M), (M,), (M, D), (D,)))
+    out = mlp(x, W1, b1, W2, b2)
+    if out.shape != x.shape:
+        return wrong(f"(2, 5, 6) should keep its shape, but became {tuple(out.shape)}.")
+    first = x @ W1 + b1
+
+    def equals(truth):
+        return torch.allclose(out, truth, atol=1e-9, rtol=0)
+
+    if equals(F.gelu(first) @ W2 + b2):
+        return right("D to M, GELU, and back: each token by itself.")
+    if equals(first @ W2 + b2):
+        return wrong("There is no nonlinearity: two linear layers in a row are one linear layer.")
+    if equals(F.gelu(F.gelu(first) @ W2 + b2)):
+        return wrong("The second layer has a nonlinearity too: only the hidden layer has one.")
+    if equals(F.gelu(first, approximate="tanh") @ W2 + b2):
+        return wrong("That is the GELU with tanh, off by up to 0.0005: ViT's weights here use the exact one, with erf.")
+    if equals(F.relu(first) @ W2 + b2):
+        return wrong("That is ReLU. GELU multiplies x by the probability that a normal number lies below it.")
+    if equals(F.gelu(x @ W1) @ W2) or equals(F.gelu(x @ W1) @ W2 + b2) or equals(F.gelu(first) @ W2):
+        return wrong("A bias is missing: both layers have one.")
+    if equals(x + F.gelu(first) @ W2 + b2):
+        return wrong("That adds the tokens: the skip connection belongs to the block, not to the MLP.")
+    return wrong("The numbers differ from GELU(x W1 + b1) W2 + b2.")
+
+
+@exercise
+def exercise_4(run_block):
+    g = torch.Generator().manual_seed(0)
+    block = EncoderBlock(16, 2, 32).double().eval()
+    x = torch.randn(2, 5, 16, generator=g, dtype=torch.float64)
+    with torch.no_grad():
+        for parameter in block.parameters():
+            parameter.copy_(0.5 * torch.randn(parameter.shape, generator=g, dtype=torch.float64))
+        attn, mlp, norm1, norm2 = block.attn, block.mlp, block.norm1, block.norm2
+        out = run_block(block, x)
+        middle, summed = x + attn(norm1(x)), norm1(x + attn(x))
+        answers = {
+            "right": middle + mlp(norm2(middle)),
+            "That is post-norm: in pre-norm a branch reads the norm, and the sum is left as it is.":
+                norm2(summed + mlp(summed)),
+            "The first skip connection is missing: attention's result is added to x.":
+                attn(norm1(x)) + mlp(norm2(attn(norm1(x)))),
+            "The second skip connection is missing: the MLP's result is added to the first sum.": mlp(norm2(middle)),
+            "The second addition took the block's input: add to the first sum.": x + mlp(norm2(middle)),
+            "The MLP read the block's input: let it read the first sum.": middle + mlp(norm2(x)),
+            "The MLP read the sum as it is: it reads a normalised copy.": middle + mlp(middle),
+            "norm1 was used twice: the MLP reads norm2.": middle + mlp(norm1(middle)),
+            "The residual stream was overwritten by its norm: keep x, and give the branch a normalised copy.":
+                norm2(norm1(x) + attn(norm1(x))) + mlp(norm2(norm1(x) + attn(norm1(x)))),
+        }
+    for message, answer in answers.items():
+        if out.shape == answer.shape and torch.allclose(out, answer, atol=1e-9):
+            if message == "right":
+                return right("Your block equals the library's, from tensors and one attention.")
+            return wrong(message)
+    if out.shape != x.shape:
+        return wrong(f"Tokens keep their shape {tuple(x.shape)}; yours became {tuple(out.shape)}.")
+    return wrong("The numbers differ from the library's block: are stages 1 and 2 right, and the matrices transposed?")
+
+
+@exercise
+def exercise_5(result_norm):
     torch_state = torch.get_rng_state()
     torch.manual_seed(0)
     block, x = EncoderBlock(16, 2, 32).double().eval(), torch.randn(2, 5, 16, dtype=torch.float64)
@@ -84,13 +151,13 @@ def exercise_3(result_norm):
                 middle + norm2(mlp(x)),
             "The second addition took the block's input: add to the sum that attention has already been added to.":
                 x + norm2(mlp(middle)),
-            "The residuals are missing: each branch's normalised result is added to x.": norm2(mlp(norm1(attn(x)))),
+            "The skip connections are missing: each branch's normalised result is added to x.": norm2(mlp(norm1(attn(x)))),
             "norm1 was used twice: the MLP's result belongs to norm2.": middle + norm1(mlp(middle)),
         }
     for message, answer in answers.items():
         if out.shape == answer.shape and torch.allclose(out, answer, atol=1e-9):
             if message == "right":
-                return right("Each branch's result is normalised, then added; the residual path is free.")
+                return right("Each branch's result is normalised, then added; nothing stands on the residual stream.")
             return wrong(message)
     if out.shape != x.shape:
         return wrong(f"Tokens keep their shape {tuple(x.shape)}; yours became {tuple(out.shape)}.")
@@ -98,26 +165,11 @@ def exercise_3(result_norm):
 
 
 @exercise
-def exercise_4(branches):
-    mean, everything = branches
-    rates = [0.4 * i / 11 for i in range(12)]
-    once = 1.0
-    for rate in rates:
-        once *= 1 - rate
-    if abs(mean - 9.6) < 0.01:
-        return wrong("9.6 counts one branch a block; each block has two.")
-    if abs(mean - 4.8) < 0.01:
-        return wrong("4.8 is how many are dropped on average; how many run?")
-    if abs(mean - 14.4) < 0.01:
-        return wrong("14.4 gives every block the rate 0.4; the rate grows from 0 to 0.4.")
-    if abs(mean - 19.2) > 0.01:
-        return wrong(f"The rates are 0.2 on average, so of 24 branches not {mean:g} run.")
-    if abs(everything - once) < 1e-4:
-        return wrong("The mean is right. The product runs over 24 branches, not 12: square it.")
-    if abs(everything - 0.8**24) < 2e-4:
-        return wrong("The mean is right. A product of different numbers is not a power of their mean: multiply 1 - rate for each.")
-    if abs(everything - 100 * once**2) < 1e-2:
-        return wrong("The mean is right. That is the probability in percent; give it as a share of 1.")
-    if abs(everything - once**2) > 1e-4:
-        return wrong(f"The mean is right. Multiply 1 - rate over all 24 branches: that is not {everything:g}.")
-    return right("19.2 branches on average, and the whole network for one image in about 300.")
+def exercise_6(claim, losses):
+    post, pre = "post-norm's loss", "pre-norm's loss"
+    if isinstance(losses, dict) and set(losses) == {post, pre}:
+        values = [float(value) for side in losses.values() for value in side]
+        if values and 2.25 < min(values) and max(values) < 2.5:
+            return wrong("All losses are near 2.30, which is guessing among ten classes. So nothing was learned that could "
+                         "be compared: take another learning rate.")
+    return evidence.weigh(claim, losses, post, pre, between=(0, 20), unit=" nats")

@@ -4,9 +4,11 @@ import math
 from statistics import mean
 
 import torch
+from torch.nn import functional as F
 
 from ..checkpoint import load_record
 from . import exercise, right, wrong
+from .evidence import weigh
 
 
 @exercise
@@ -19,7 +21,7 @@ def exercise_1(weights, multiplications):
     if weights == 32 * 16:
         return wrong("Each pair of channels has 3×3 weights, not one.")
     if weights != true:
-        return wrong(f"It has not {weights} weights: multiply channels in, channels out, and the kernel's nine places.")
+        return wrong(f"It does not have {weights} weights: multiply channels in, channels out, and the kernel's nine places.")
     if multiplications == true:
         return wrong("Each weight is used once at every place of the answer, not once in all.")
     if multiplications == true * 30 * 30:
@@ -109,3 +111,42 @@ def exercise_4(shares_covered):
     if are([100 * (hybrid - vit) for vit, hybrid, _ in ends]):
         return wrong("Those are the hybrid's leads in points; divide each by the ResNet's lead.")
     return wrong(f"Not {', '.join(f'{x:.2f}' for x in shares_covered)}: divide the hybrid's lead over the ViT by the ResNet's.")
+
+
+def miniature(kind: str, images: int, seed: int, drift: float) -> float:
+    """As in section 10.1: the error of a linear map learned from noisy images, by a convolution or a full matrix."""
+    kernel, change = torch.randn(2, 9, 1, generator=torch.Generator().manual_seed(0))
+    kernels = kernel + drift * change * torch.linspace(-1, 1, 64)
+    g = torch.Generator().manual_seed(seed)
+    x, new = (torch.randn(n, 1, 8, 8, generator=g) for n in (images, 100))
+    near, near_new = (F.unfold(part, 3, padding=1) for part in (x, new))
+    y = (near * kernels).sum(dim=1)
+    y = y + torch.randn(y.shape, generator=g)
+    if kind == "convolution":
+        A = near.mT.flatten(0, 1)
+        out = near_new.mT @ torch.linalg.solve(A.T @ A, A.T @ y.flatten())
+    else:
+        A = x.flatten(1)
+        out = new.flatten(1) @ torch.linalg.solve(A.T @ A + torch.eye(64), A.T @ y)
+    return (out - (near_new * kernels).sum(dim=1)).square().mean().item()
+
+
+@exercise
+def exercise_5(claim, evidence, drift, images):
+    if not drift > 0.15:
+        return wrong(f"The chapter has a drift of 0.15; choose a larger one than {drift:g}.")
+    if images > 1000:
+        return wrong("With more than a thousand images the full matrix passes at a drift of 0.15 too. Find fewer.")
+    verdict = weigh(claim, evidence, "convolution", "full matrix", least=3, between=(0, 1e6))
+    if not verdict.right:
+        return verdict
+    for kind, errors in evidence.items():
+        for seed, error in enumerate(errors[:5]):
+            if not math.isclose(again := miniature(kind, images, seed, drift), error, rel_tol=0.05):
+                return wrong(f"The {kind} with {images} images, seed {seed} and drift {drift:g} has an error of {again:.3g} here, "
+                             f"not {error:.3g}. Give the seeds in order, from 0 on.")
+    if claim == "full matrix is higher":
+        return wrong(f"{verdict.message} But with {images} images the full matrix has not passed yet: its error is the higher one.")
+    if claim == "cannot tell":
+        return wrong(f"{verdict.message} That is honest, and near the crossing: take more images, or more seeds.")
+    return right(f"{verdict.message} An assumption that is less true is worth fewer images.")

@@ -1,32 +1,35 @@
 """Checkers of chapter 11."""
 
+from statistics import median
+
+from . import evidence as experiment
 from . import exercise, right, wrong
 
 
 @exercise
 def exercise_1(cost):
     flops, share = cost
-    N, D = 197, 768
-    true, part = 24 * N * D**2 + 4 * N**2 * D, N / (6 * D + N)
+    T, D = 197, 768
+    true, part = 24 * T * D**2 + 4 * T**2 * D, T / (6 * D + T)
     if abs(flops / true - 0.5) < 1e-3:
         return wrong("You counted a multiplication and the addition after it as one; a FLOP is either of them.")
     if abs(flops / true - 3) < 1e-3:
         return wrong("That is training. Forward alone is a third of it.")
-    if abs(flops / (24 * N * D**2) - 1) < 1e-6:
-        return wrong("The scores and the weighted mean are missing: 4 N² D.")
+    if abs(flops / (24 * T * D**2) - 1) < 1e-6:
+        return wrong("The scores and the weighted mean are missing: 4 T² D.")
     if abs(flops / (24 * 196 * D**2 + 4 * 196**2 * D) - 1) < 1e-6:
-        return wrong("N is 197: the class token goes through the block as well.")
+        return wrong("T is 197: the class token goes through the block as well.")
     if abs(flops / true - 12) < 1e-3:
         return wrong("That is the whole model with its 12 blocks; the question is about one.")
     if abs(flops / true - 1) > 0.01:
-        return wrong(f"24 N D² + 4 N² D is not {flops:.4g} for N = 197 and D = 768.")
+        return wrong(f"24 T D² + 4 T² D is not {flops:.4g} for T = 197 and D = 768.")
     if abs(share - (1 - part)) < 5e-3:
-        return wrong("The FLOPs are right. The share is that of the other part, which grows with N only.")
+        return wrong("The FLOPs are right. The share is that of the other part, which grows with T only.")
     if abs(share - 100 * part) < 0.5:
         return wrong("The FLOPs are right. Give the share as a number between 0 and 1.")
     if abs(share - part) > 3e-3:
-        return wrong(f"The FLOPs are right. The share is N / (6 D + N), and that is not {share:.3f}.")
-    return right("2.9 GFLOPs, of which the N² part is 4.1 %.")
+        return wrong(f"The FLOPs are right. The share is T / (6 D + T), and that is not {share:.3f}.")
+    return right("2.9 GFLOPs, of which the T² part is 4.1 %.")
 
 
 class Machine:
@@ -125,3 +128,13 @@ def exercise_4(diagnosis):
     if abs(limit - 1 / 0.12) > 0.2:
         return wrong(f"The serial share is right. If all the rest took no time, the speed-up would be 1 / 0.12, not {limit:.2f}.")
     return right("12 % serial, so never more than 8.3 times as fast.")
+
+
+@exercise
+def exercise_5(claim, evidence):
+    if isinstance(evidence, dict) and evidence and all(len(pace) > 1 for pace in evidence.values()):
+        if all(pace[0] < median(pace[1:]) / 3 for pace in evidence.values()):
+            return wrong("The first round of both is far below the others: that is the warm-up. Leave it out.")
+        if all(median(pace) < 1 for pace in evidence.values()):
+            return wrong("Less than one image per second: are these seconds? Divide the number of images by them.")
+    return experiment.weigh(claim, evidence, "fused", "explicit", least=6, between=(0, 1e7), unit=" images/s")

@@ -1,10 +1,13 @@
 """Checkers of chapter 14."""
 
 import math
+from functools import cache
 
 import torch
 
-from . import exercise, right, wrong
+from ..clinic import early_cost
+from . import Verdict, exercise, right, wrong
+from .evidence import weigh
 
 
 @exercise
@@ -100,3 +103,28 @@ def exercise_4(seeds_needed):
     if value != 18:
         return wrong(f"With {int(value)} seeds the half-width is {2.1 / max(value, 1) ** 0.5:.3f}; it should be just below 0.5.")
     return right("18, for one half point.")
+
+
+@exercise
+def exercise_5(claim, evidence):
+    verdict = weigh(claim, evidence, more="high rate", less="low rate", between=(-10, 10), unit=" nats")
+    return recomputed(evidence) or verdict
+
+
+@cache
+def first_pair() -> tuple[float, float]:
+    return early_cost("scale", 5e-3, seed=0), early_cost("scale", 1e-3, seed=0)
+
+
+def recomputed(evidence: object) -> Verdict | None:
+    """What is wrong with the first pair of runs, or None."""
+    if not isinstance(evidence, dict) or not all(evidence.get(side) for side in ("high rate", "low rate")):
+        return None
+    high, low = (float(evidence[side][0]) for side in ("high rate", "low rate"))
+    ours_high, ours_low = first_pair()
+    if abs(high - ours_high) < 0.05 and abs(low - ours_low) < 0.05:
+        return None
+    if abs(high - ours_low) < 0.05 and abs(low - ours_high) < 0.05:
+        return wrong("The two lists have each other's place: the runs at 0.005 belong under 'high rate'.")
+    return wrong(f"At seed 0, patient 3 costs {ours_high:.2f} nats at 0.005 and {ours_low:.2f} at 0.001; your first runs say "
+                 f"{high:.2f} and {low:.2f}. Start with seed 0, and give what early_cost returns.")
