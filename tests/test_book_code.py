@@ -30,6 +30,7 @@ spec.loader.exec_module(tool)
 NOT_SHOWN = {
     "plots": "how figures are drawn is not the subject",
     "diagrams": "how figures are drawn is not the subject",
+    "heatmaps": "how figures are drawn is not the subject",
     "sketch": "how figures are drawn is not the subject",
     "query_maps": "how figures are drawn is not the subject",
     "looking": "how figures are drawn is not the subject",

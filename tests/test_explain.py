@@ -131,7 +131,7 @@ def test_another_class_gives_another_picture(follow):
 
 @pytest.mark.parametrize("follow", [gradient_rollout, class_relevance])
 def test_maps_that_no_model_gives_are_named(follow):
-    with pytest.raises(ValueError, match=r"expected attention maps of shape \(L, B, h, N, N\).*got \(2, 2, 5, 5\)"):
+    with pytest.raises(ValueError, match=r"expected attention maps of shape \(L, B, h, T, T\).*got \(2, 2, 5, 5\)"):
         follow(torch.zeros(2, 2, 5, 5), torch.zeros(2, 2, 5, 5))
 
 

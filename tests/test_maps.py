@@ -4,7 +4,7 @@ import pytest
 import torch
 from common import TINY, randomise
 
-from vitlib.maps import attention_distance, class_rows, patch_rows, rollout, without_head
+from vitlib.maps import attention_distance, class_rows, head_outputs, patch_rows, replace_head, rollout
 from vitlib.vit import ViT
 
 
@@ -67,7 +67,7 @@ def test_rollout_by_hand_follows_a_token_through_two_layers():
     A = torch.eye(3).repeat(2, 1, 1, 1, 1)
     A[0, 0, 0, 1] = torch.tensor([0.0, 0, 1])
     A[1, 0, 0, 0] = torch.tensor([0.0, 1, 0])
-    assert rollout(A, residual=0)[0].tolist() == [[0, 0, 1], [0, 0, 1], [0, 0, 1]]
+    assert rollout(A, skip=0)[0].tolist() == [[0, 0, 1], [0, 0, 1], [0, 0, 1]]
 
 
 def test_class_rows_are_what_the_class_token_reads():
@@ -115,7 +115,7 @@ def test_said_and_found_numbers_of_tokens_agree_where_both_can_be_had():
 def test_maps_grids_queries_and_shares_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match=r"over 4 tokens are 2×2 patches and no class token, as with mean pooling"):
         class_rows(maps(N=4), (2, 2))
-    with pytest.raises(ValueError, match=r"expected attention maps of shape \(…, N, N\), got \(3, 2, 2, 4, 5\)"):
+    with pytest.raises(ValueError, match=r"expected attention maps of shape \(…, T, T\), got \(3, 2, 2, 4, 5\)"):
         class_rows(maps()[..., 1:, :], (2, 2))
     for query in (-1, 4, 1.5):
         with pytest.raises(ValueError, match=f"patch {query} is not one of the 2×2 patches; .* 0 to 3"):
@@ -137,41 +137,56 @@ def test_maps_grids_queries_and_shares_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match=r"share in \[0, 1\], got 1.5"):
         rollout(maps(), 1.5)
     for bad in (torch.zeros(2, 2, 5, 5), torch.zeros(3, 2, 2, 5, 4)):
-        with pytest.raises(ValueError, match=rf"\(L, B, h, N, N\).*got \({bad.shape[0]}, 2, "):
+        with pytest.raises(ValueError, match=rf"\(L, B, h, T, T\).*got \({bad.shape[0]}, 2, "):
             rollout(bad)
+
+
+@pytest.mark.parametrize("changes", [{}, {"pool": "mean"}, {"positions": "rope", "qk_norm": True}])
+def test_a_head_that_hands_on_its_own_output_changes_nothing(changes):
+    model, images = vit(**changes)
+    outputs = head_outputs(model, images)  # (L, B, h, T, d)
+    assert outputs.shape == (2, 2, 2, model.prefix + 4, 8)
+    for layer, head in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        same = replace_head(model, layer, head, outputs[layer, :, head])
+        torch.testing.assert_close(same(images), model(images), atol=1e-12, rtol=0)
+        for other in (0.0, outputs[layer, :, head].mean(dim=0), outputs[layer, :, 1 - head]):
+            assert (replace_head(model, layer, head, other)(images) - model(images)).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("qkv_bias", [True, False])
 @pytest.mark.parametrize(("layer", "head"), [(0, 0), (0, 1), (1, 0), (1, 1)])
-def test_a_silent_head_leaves_its_slice_empty_before_the_projection(layer, head, qkv_bias):
+def test_a_head_without_values_is_one_that_hands_on_zeros(layer, head, qkv_bias):
     model, images = vit(qkv_bias=qkv_bias)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    silent = without_head(model, layer, head)
+    zeroed = replace_head(model, layer, head, 0.0)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-
-    def empty_slice(module, inputs):
-        x = inputs[0].clone()
-        x[..., 8 * head:8 * head + 8] = 0
-        return (x,)
-
-    hook = model.blocks[layer].attn.proj.register_forward_pre_hook(empty_slice)
-    by_hook = model(images)
-    hook.remove()
-    torch.testing.assert_close(silent(images), by_hook, atol=1e-12, rtol=0)
-    assert (silent(images) - model(images)).abs().max() > 1e-3
+    for parameter in model.blocks[layer].attn.qkv.parameters():  # it stacks queries, keys, values
+        parameter.data[2 * 16 + head * 8:][:8] = 0
+    torch.testing.assert_close(zeroed(images), model(images), atol=1e-12, rtol=0)
 
 
-def test_with_all_heads_silent_attention_says_its_bias_alone():
+def test_a_mean_ablation_takes_away_what_the_image_changes_and_nothing_else():
+    """With every head at its mean over one image, that image is answered as before, and another is not."""
     model, images = vit()
-    attn = without_head(without_head(model, 1, 0), 1, 1).blocks[1].attn
-    x = torch.randn(2, 5, 16, dtype=torch.float64)
-    torch.testing.assert_close(attn(x), attn.proj.bias.expand(2, 5, 16))
-    assert (model.blocks[1].attn(x) - attn(x)).abs().max() > 0.1
-    other = without_head(model, 1, 0).blocks[0]
-    assert all(torch.equal(a, b) for a, b in zip(other.parameters(), model.blocks[0].parameters()))
+    means, cut = head_outputs(model, images[:1]).mean(dim=1), model  # (L, h, T, d)
+    for layer in range(2):
+        for head in range(2):
+            cut = replace_head(cut, layer, head, means[layer, head])
+    torch.testing.assert_close(cut(images[:1]), model(images[:1]), atol=1e-12, rtol=0)
+    assert (cut(images[1:]) - model(images[1:])).abs().max() > 1e-3
+
+
+def test_a_patched_head_hands_on_what_it_found_in_the_other_image():
+    model, images = vit()
+    found = head_outputs(model, images)[0, 1:, 1]  # of the second image
+    patched = replace_head(model, 0, 1, found)
+    seen = head_outputs(patched, images[:1])
+    torch.testing.assert_close(seen[0], head_outputs(model, images[:1])[0])  # what it computes is its own …
+    assert (patched(images[:1]) - model(images[:1])).abs().max() > 1e-3  # … and what it hands on is not
+    torch.testing.assert_close(patched(images[1:]), model(images[1:]), atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize(("layer", "head"), [(2, 0), (-1, 0), (0, 2), (0, -1)])
 def test_a_head_that_is_not_there_is_named(layer, head):
     with pytest.raises(ValueError, match=f"no head {head} in layer {layer}; the model has 2 layers of 2 heads"):
-        without_head(ViT(TINY), layer, head)
+        replace_head(ViT(TINY), layer, head, 0.0)

@@ -14,6 +14,7 @@ from vitlib.scores import (
     centre_gaussian,
     edge_map,
     iou,
+    over_models,
     pointing_game,
     rank_correlation,
     replacement_curve,
@@ -278,3 +279,24 @@ def test_a_replacement_that_cannot_be_is_named(changes, words):
             "pictures": torch.rand(2, 2, 2), "fill": torch.zeros(2, 3, 8, 8)}
     with pytest.raises(ValueError, match=words):
         replacement_curve(**good | changes)
+
+
+def test_the_interval_over_models_is_students():
+    """Against the t interval worked by hand for 1, 2, 3: mean 2, standard deviation 1, half-width 4.303 / √3."""
+    mean, low, high = over_models(torch.tensor([1.0, 2, 3]))
+    assert (mean, low, high) == pytest.approx((2, 2 - 4.303 / 3 ** 0.5, 2 + 4.303 / 3 ** 0.5))
+
+
+def test_the_interval_over_models_holds_the_truth_19_times_in_20():
+    """With five models a side; drawing five of the five again and again (a bootstrap) would miss far more often."""
+    g = torch.Generator().manual_seed(0)
+    runs = [over_models(torch.randn(5, generator=g)) for _ in range(4000)]
+    assert sum(low < 0 < high for _, low, high in runs) / len(runs) == pytest.approx(0.95, abs=0.012)
+    drawn = [bootstrap(torch.randn(5, generator=g), 200) for _ in range(500)]
+    assert sum(low < 0 < high for _, low, high in drawn) < 450
+
+
+@pytest.mark.parametrize("values", [torch.ones(1), torch.ones(11), torch.ones(2, 2), torch.ones(3, dtype=torch.int64)])
+def test_an_interval_over_models_wants_a_float_for_each(values):
+    with pytest.raises(ValueError, match="float for each of 2 to 10 models"):
+        over_models(values)

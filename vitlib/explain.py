@@ -12,7 +12,7 @@ from .vit import ViT, evaluating
 
 
 def gradient_rollout(maps: Tensor, gradients: Tensor) -> Tensor:
-    """Rollout of what raised the class: (L, B, h, N, N) twice -> (B, N, N), rows summing to 1.
+    """Rollout of what raised the class: (L, B, h, T, T) twice -> (B, T, T), rows summing to 1.
 
     Weights count where their gradient is positive; a token that has none keeps only itself.
     Source: Gildenblat 2020, "Exploring explainability for vision transformers", which averages the heads before it
@@ -20,14 +20,14 @@ def gradient_rollout(maps: Tensor, gradients: Tensor) -> Tensor:
     """
     check_maps(maps, gradients)
     total = eye = torch.eye(maps.shape[-1], dtype=maps.dtype, device=maps.device)
-    for layer in (maps * gradients).clamp(min=0).mean(dim=2):  # (B, N, N), first layer first
+    for layer in (maps * gradients).clamp(min=0).mean(dim=2):  # (B, T, T), first layer first
         mixed = eye + layer
         total = mixed / mixed.sum(-1, keepdim=True) @ total
     return total
 
 
 def class_relevance(maps: Tensor, gradients: Tensor) -> Tensor:
-    """How much of each input token's content speaks for the class: (L, B, h, N, N) twice -> (B, N, N).
+    """How much of each input token's content speaks for the class: (L, B, h, T, T) twice -> (B, T, T).
 
     R starts as the identity, and each layer adds mean over heads of (gradient · attention)⁺ times R.
     Source: Chefer, Gur and Wolf 2021, "Generic attention-model explainability", equations 5 and 6.
@@ -41,7 +41,7 @@ def class_relevance(maps: Tensor, gradients: Tensor) -> Tensor:
 
 
 def attention_gradients(model: ViT, images: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
-    """Attention maps and the gradient of each image's class logit by them, (L, B, h, N, N) each.
+    """Attention maps and the gradient of each image's class logit by them, (L, B, h, T, T) each.
 
     In evaluation mode, and also where gradients are switched off. Built in chapter 13.
     """
@@ -115,7 +115,7 @@ def token_dropping(model: ViT, images: Tensor, classes: Tensor) -> Tensor:
     check_droppable(model)
     fall = []
     with evaluating(model):
-        x = model.embed(images)  # (B, prefix+N, D)
+        x = model.embed(images)  # (B, T, D)
         before = class_logit(model.classify(model.encode(x)), classes)
         for n in range(model.prefix, x.shape[1]):
             rest = torch.cat([x[:, :n], x[:, n + 1:]], dim=1)
@@ -129,7 +129,7 @@ def pictures(model: ViT, images: Tensor, classes: Tensor) -> dict[str, Tensor]:
     In evaluation mode. Raises ValueError for a model without a class token. Built in chapter 13.
     """
     check_class_token(model)
-    maps, gradients = attention_gradients(model, images, classes)  # (L, B, h, prefix+N, prefix+N) each
+    maps, gradients = attention_gradients(model, images, classes)  # (L, B, h, T, T) each
     grid = tuple(side // model.config.patch_size for side in images.shape[-2:])
 
     def read(maps: Tensor) -> Tensor:

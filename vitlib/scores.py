@@ -120,6 +120,21 @@ def bootstrap(values: Tensor, draws: int = 2000, seed: int = 0) -> tuple[float, 
     return values.mean().item(), low, high
 
 
+STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)  # for 2 to 10 values, 95 %
+
+
+def over_models(values: Tensor) -> tuple[float, float, float]:
+    """Mean of one number for each trained model, (n,), and its 95 % interval by Student's t.
+
+    Score each model on images of its own: then the numbers differ by training and by images, and the interval counts
+    both. For two methods pass the differences. Raises ValueError unless there are 2 to 10 floats. Built in chapter 13.
+    """
+    check_models(values)
+    mean, n = values.mean().item(), len(values)
+    half = STUDENT[n - 2] * values.std().item() / n ** 0.5
+    return mean, mean - half, mean + half
+
+
 def check_pictures(pictures: Tensor, others: Tensor) -> None:
     """Raise ValueError unless both are (B, rows, columns), equally large, and the pictures are finite numbers."""
     if pictures.ndim != 3 or pictures.shape != others.shape:
@@ -165,3 +180,10 @@ def check_values(values: Tensor, draws: int) -> None:
     if values.ndim != 1 or not len(values) or not values.is_floating_point() or not is_count(draws):
         raise ValueError("bootstrap wants one or more floats (B,) and one or more draws, got "
                          f"{values.dtype} {tuple(values.shape)} and {draws!r}")
+
+
+def check_models(values: Tensor) -> None:
+    """Raise ValueError unless there is a float for each of 2 to 10 models."""
+    if values.ndim != 1 or not 2 <= len(values) <= 10 or not values.is_floating_point():
+        raise ValueError("over_models wants a float for each of 2 to 10 models, (n,), got "
+                         f"{values.dtype} {tuple(values.shape)}")

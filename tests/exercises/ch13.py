@@ -2,6 +2,7 @@
 
 FALLS = "def falls(score, x, fill):\n    before, out = score(x), torch.empty_like(x)\n    for n in range(x.shape[1]):\n        "
 DRAW = "def paired_interval(a, b):\n    draw = lambda: torch.randint(len(a), (2000, len(a)))\n    q = lambda v, l=.025, h=.975: tuple(v.quantile(torch.tensor([l, h])).tolist())\n    "
+SMOOTH = 'evidence = {"smooth": [0.82, 0.83, 0.89, 0.84], "plain": [0.69, 0.66, 0.73, 0.65]}\n'
 POOL = "def smooth(pictures):\n    return F."
 
 WRONG = {
@@ -35,5 +36,13 @@ WRONG = {
         "largest": (POOL + "max_pool2d(pictures[:, None], 3, 1, 1)[:, 0]", "take the mean"),
         "wide": (POOL + "avg_pool2d(pictures[:, None], 5, 1, 2, count_include_pad=False)[:, 0]", "larger than 3×3"),
         "smaller": (POOL + "avg_pool2d(pictures[:, None], 3, 1)[:, 0]", "keep the shape"),
+    },
+    "13.5": {
+        "other way round": (SMOOTH + 'claim = "plain is higher"', "other way round"),
+        "too careful": (SMOOTH + 'claim = "cannot tell"', "say more than you do"),
+        "too few": ('evidence = {"smooth": [0.82, 0.83, 0.89], "plain": [0.69, 0.66, 0.73]}\nclaim = "smooth is higher"', "at least 4"),
+        "percent": ('evidence = {"smooth": [82, 83, 89, 84], "plain": [69, 66, 73, 65]}\nclaim = "smooth is higher"', "cannot be such"),
+        "other images": ('evidence = {"smooth": [0.82, 0.83, 0.89, 0.84], "plain": [0.55, 0.66, 0.73, 0.65]}\nclaim = "smooth is higher"', "seed 200"),
+        "no noise": ('evidence = {"smooth": [0.69, 0.66, 0.73, 0.65], "plain": [0.69, 0.66, 0.73, 0.65]}\nclaim = "cannot tell"', "Did the change"),
     },
 }

@@ -1,9 +1,18 @@
 """Checkers of chapter 13."""
 
+from functools import cache
+
 import torch
 from torch.nn import functional as F
 
+from ..checkpoint import load_zoo
+from ..data import normalise
+from ..explain import input_gradient
+from ..scores import pointing_game
+from ..shapes import shapes
+from ..train import predict
 from . import exercise, right, wrong
+from .evidence import weigh
 
 
 @exercise
@@ -90,3 +99,21 @@ def exercise_4(smooth):
     if not torch.allclose(out, expected):
         return wrong(f"A lone 9 in the middle should become nine 1s; yours has {out[1].max():.3g} at most.")
     return right("Now score the smoothed edges. They know nothing of any model.")
+
+
+@cache
+def first_set() -> float:
+    """Share of wins of the plain input gradient on shapes(100, seed=200, scattered=True)."""
+    model, data = load_zoo("shapes-scattered")[0], shapes(100, seed=200, scattered=True)
+    shown = input_gradient(model, normalise(data.images), predict(model, data.images).argmax(dim=1))
+    return pointing_game(shown, F.adaptive_avg_pool2d(data.masks.float(), (8, 8))).mean().item()
+
+
+@exercise
+def exercise_5(claim, evidence):
+    said = weigh(claim, evidence, "smooth", "plain", least=4, between=(0, 1))
+    plain = evidence.get("plain") if isinstance(evidence, dict) else None
+    if plain and 0 <= float(plain[0]) <= 1 and abs(float(plain[0]) - first_set()) > 0.02:
+        return wrong(f"On the first set, seed 200, the plain input gradient wins {first_set():.2f} of the games, and you "
+                     f"have {float(plain[0]):.2f}. Is it one copy, without noise, for the predicted class?")
+    return said
