@@ -138,7 +138,7 @@ def exercise_5(claim, evidence, adamw_lr):
     if better > mean(adamw) + 0.05:
         return wrong(f"AdamW is not tuned: another rate brings it to {better:.2f} with seed 0, yours to {mean(adamw):.2f} on average. "
                      "Find a peak inside your grid of rates, then weigh again.")
-    return right(verdict.message + " And both sides had a rate that suits them.")
+    return right(verdict.message + " And AdamW had a rate that suits it.")
 
 
 def close(found: Tensor, true: Tensor) -> bool:
