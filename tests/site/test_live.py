@@ -168,6 +168,7 @@ def test_the_keyboard_does_everything(page):
         before = state(page)[key]
         page.find_element(By.ID, name).send_keys(Keys.ENTER)
         until(page, lambda: state(page)[key] != before)  # noqa: B023
+    until(page, lambda: page.find_element(By.ID, "reset").is_enabled())
     page.find_element(By.ID, "reset").send_keys(Keys.ENTER)
     until(page, lambda: state(page)["skipped"] == [] and page.find_element(By.ID, "reset").get_property("disabled"))
 
