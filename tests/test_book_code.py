@@ -220,6 +220,17 @@ def test_cells_are_short_and_use_no_shell(stem):
         assert tool.shown(cell) or only_imports or len(source(cell).splitlines()) <= 15, source(cell)
 
 
+@pytest.mark.parametrize("stem", [stem for stem in NOTEBOOKS if CHAPTER[stem] <= 14])
+def test_a_chapter_of_the_build_fits_a_telephone_shows_where_it_is_and_what_to_read_next(stem):
+    for cell in code_cells(stem)[1:]:  # the first is the setup cell, and folded
+        wide = [row for row in source(cell).splitlines() if len(row) > 76]
+        assert tool.shown(cell) or not wide, f"more than 76 characters: {wide}"
+    everything = "\n".join(map(source, NOTEBOOKS[stem]["cells"]))
+    assert "diagrams.vit(" in everything
+    reading = everything.split("Papers and further reading")
+    assert len(reading) == 2 and 3 <= len(re.findall(r"^- .*\]\(http", reading[1], re.M)) <= 6
+
+
 @pytest.mark.parametrize("stem", NOTEBOOKS)
 def test_a_chapter_follows_the_template(stem):
     cells = NOTEBOOKS[stem]["cells"]

@@ -71,6 +71,13 @@ def test_a_chapter_has_three_exercises_of_which_one_is_built(stem):
     assert any("NotImplementedError" in e["starter"][0] for e in CHAPTERS[stem].values())
 
 
+@pytest.mark.parametrize("stem", [stem for stem in CHAPTERS if int(stem[:2]) <= 14])
+def test_a_chapter_of_the_build_has_an_open_experiment_and_most_a_build_in_stages(stem):
+    kinds = [e["kind"] for e in CHAPTERS[stem].values()]
+    assert len(kinds) >= 5 and kinds.count("experiment") >= 1
+    assert "build in stages" in kinds or int(stem[:2]) in (1, 10, 11, 13, 14), "these compare and measure, and build little"
+
+
 @pytest.mark.parametrize("stem", CHAPTERS)
 def test_the_stages_of_a_build_follow_each_other(stem):
     following = [e["stage"] for e in CHAPTERS[stem].values() if e["kind"] == "build in stages"]
