@@ -19,8 +19,8 @@ WRONG = {
         "doubled": ("numbers = [0, 4, 0, 4, 1, 5, 1, 5]", "once"),
     },
     "1.3": {
-        "one draw a batch": (BRIGHT + "return (images * (1 - s + 2 * s * torch.rand((), generator=g))).clamp(0, 1)", "same factor"),
-        "one draw a pixel": (BRIGHT + "return (images * (1 - s + 2 * s * torch.rand(images.shape, generator=g))).clamp(0, 1)", "one number an image"),
+        "one draw per batch": (BRIGHT + "return (images * (1 - s + 2 * s * torch.rand((), generator=g))).clamp(0, 1)", "same factor"),
+        "one draw per pixel": (BRIGHT + "return (images * (1 - s + 2 * s * torch.rand(images.shape, generator=g))).clamp(0, 1)", "one number per image"),
         "not clamped": (BRIGHT + "return images * (1 - s + 2 * s * torch.rand(len(images), 1, 1, 1, generator=g))", "clamp"),
         "generator ignored": (BRIGHT + "return (images * (1 - s + 2 * s * torch.rand(len(images), 1, 1, 1))).clamp(0, 1)", "generator=g"),
         "only brighter": (BRIGHT + "return (images * (1 + s * torch.rand(len(images), 1, 1, 1, generator=g))).clamp(0, 1)", "should fill"),
@@ -28,7 +28,7 @@ WRONG = {
         "crashes": (BRIGHT + "return images + undefined", "NameError"),
     },
     "1.4": {
-        "mean over the batch only": (STATS + "x = images / 255\n    return x.mean(0), x.std(0)", "one number a channel"),
+        "mean over the batch only": (STATS + "x = images / 255\n    return x.mean(0), x.std(0)", "one number per channel"),
         "bytes": (STATS + "x = images.float()\n    return x.mean((0, 2, 3)), x.std((0, 2, 3))", "divide the pixels by 255"),
         "mean of deviations": (STATS + "x = images / 255\n    return x.mean((0, 2, 3)), x.std((2, 3)).mean(0)", "each image's own"),
         "variance": (STATS + "x = images / 255\n    return x.mean((0, 2, 3)), x.var((0, 2, 3))", "square root"),

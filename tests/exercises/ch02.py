@@ -23,7 +23,7 @@ WRONG = {
     "2.3": {
         "just below": ("side = 128", "still below"),
         "tokens for pixels": ("side = 288", "number of tokens"),
-        "one product a pair": ("side = 200", "2D products"),
+        "one product per pair": ("side = 200", "2D products"),
         "side in patches": ("side = 17", "side in patches"),
         "other patches": ("side = 68", "not 4×4"),
     },

@@ -46,7 +46,7 @@ WRONG = {
         "not trained": (RUNS + "'codes': [0.1, 0.09, 0.11], 'none': [0.1, 0.1, 0.1]}\nclaim = 'cannot tell'", "near chance"),
     },
     "3.6": {
-        "not by turns": (WAVES + "return torch.cat([a.sin(), a.cos()], dim=1)", "take turns"),
+        "not alternating": (WAVES + "return torch.cat([a.sin(), a.cos()], dim=1)", "alternate"),
         "cosine first": (WAVES + "return torch.stack([a.cos(), a.sin()], dim=2).flatten(1)", "cosines come first"),
         "half the exponent": (WAVES.replace("2 * torch", "torch") + "return torch.stack([a.sin(), a.cos()], dim=2).flatten(1)", "half as fast"),
         "base ignored": (WAVES.replace("base **", "1e4 **") + "return torch.stack([a.sin(), a.cos()], dim=2).flatten(1)", "use the argument"),

@@ -44,7 +44,7 @@ def exercise_3(random_brightness):
     if out.shape != grey.shape:
         return wrong(f"The batch came back as {tuple(out.shape)} instead of {tuple(grey.shape)}.")
     if out.std(dim=(1, 2, 3)).max() > 1e-6:
-        return wrong("Pixels of one image got different factors: draw one number an image, of shape (B, 1, 1, 1).")
+        return wrong("Pixels of one image got different factors: draw one number per image, of shape (B, 1, 1, 1).")
     factors = out[:, 0, 0, 0] / 0.5
     if factors.std() < 1e-6:
         return wrong("All images got the same factor: draw one number for each image, not one for the batch.")
@@ -54,7 +54,7 @@ def exercise_3(random_brightness):
         return wrong(f"Factors run from {factors.min():.2f} to {factors.max():.2f}; for s = 0.4 they should fill 0.6 to 1.4.")
     if random_brightness(torch.ones(64, 3, 4, 4), 0.4, torch.Generator().manual_seed(0)).max() > 1:
         return wrong("A bright image went over 1: clamp the result to 0…1.")
-    return right("One factor an image, from the generator, kept within 0…1.")
+    return right("One factor per image, from the generator, kept within 0…1.")
 
 
 @exercise
@@ -64,7 +64,7 @@ def exercise_4(channel_statistics):
     x = images.double() / 255
     mean, std = channel_statistics(images)
     if mean.shape != (3,):
-        return wrong(f"The mean has shape {tuple(mean.shape)}; one number a channel, (3,), comes from dim=(0, 2, 3).")
+        return wrong(f"The mean has shape {tuple(mean.shape)}; one number per channel, (3,), comes from dim=(0, 2, 3).")
     if torch.allclose(mean.double(), 255 * x.mean((0, 2, 3)), rtol=1e-3):
         return wrong("These are statistics of bytes: divide the pixels by 255 first.")
     if not torch.allclose(mean.double(), x.mean((0, 2, 3)), atol=1e-4):

@@ -98,7 +98,7 @@ def exercise_5(claim, evidence):
 
 
 def true_waves(n: torch.Tensor, D: int, base: float) -> torch.Tensor:
-    """Sines and cosines by turns, written out: (N,) -> (N, D)."""
+    """Alternating sines and cosines, written out: (N,) -> (N, D)."""
     out = torch.empty(len(n), D)
     for j in range(D // 2):
         angle = n.double() * base ** (-2 * j / D)
@@ -114,7 +114,7 @@ def exercise_6(waves):
         return wrong(f"7 positions of width 12 should give (7, 12), not {tuple(out.shape)}.")
     true = true_waves(n, D, 10000.0)
     if torch.allclose(out, sincos_1d(n, D), atol=1e-4):
-        return wrong("All sines stand before all cosines, as in sincos_1d. Here they take turns: sine, cosine, sine, cosine …")
+        return wrong("All sines stand before all cosines, as in sincos_1d. Here they alternate: sine, cosine, sine, cosine …")
     if torch.allclose(out, true.reshape(7, 6, 2).flip(2).flatten(1), atol=1e-4):
         return wrong("The cosines come first; each pair is sine, then cosine.")
     if torch.allclose(out, true_waves(n, D, 100.0), atol=1e-4):
@@ -125,7 +125,7 @@ def exercise_6(waves):
         return wrong("Position 1 should begin sin 1 = 0.84, cos 1 = 0.54: the first frequency is base^0 = 1.")
     if not torch.allclose(waves(n, D, 100.0), true_waves(n, D, 100.0), atol=1e-4):
         return wrong("With base 100 the codes are still those of base 10000: use the argument.")
-    return right("Sines and cosines by turns, for any base.")
+    return right("Sines and cosines alternating, for any base.")
 
 
 @exercise
