@@ -9,18 +9,18 @@ from .patches import divisors, is_count
 def attention_weights(q: Tensor, k: Tensor) -> Tensor:
     """How much each query reads from each key: softmax(q kᵀ / √d), rows summing to 1.
 
-    (…, N, d), (…, M, d) -> (…, N, M). Source: Vaswani et al. 2017, equation 1. Built in chapter 4.
+    (…, N, d), (…, S, d) -> (…, N, S). Source: Vaswani et al. 2017, equation 1. Built in chapter 4.
     """
     check_widths(q, k)
-    scores = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5  # (…, N, M)
+    scores = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5  # (…, N, S)
     return scores.softmax(dim=-1)  # over the keys
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Scaled dot-product attention: (…, N, d), (…, M, d), (…, M, d) -> (…, N, d).
+    """Scaled dot-product attention: (…, N, d), (…, S, d), (…, S, d) -> (…, N, d).
 
     The same result as `torch.nn.functional.scaled_dot_product_attention`, with the weights computed explicitly.
-    N differs from M in cross-attention, where queries come from another sequence than keys and values.
+    N differs from S in cross-attention, where queries come from another sequence than keys and values.
     Raises ValueError when widths or lengths do not match.
     Source: Vaswani et al. 2017, equation 1. Built in chapter 4.
     """
@@ -41,7 +41,7 @@ def check_lengths(k: Tensor, v: Tensor) -> None:
 
 
 class MultiHeadAttention(nn.Module):
-    """h attentions side by side, each on its own d = D/h columns: (B, N, D) -> (B, N, D).
+    """h attentions side by side, each on d = D/h columns of q, k and v: (B, N, D) -> (B, N, D).
 
     With `need_weights=True` also returns the weights (B, h, N, N), and the output is made from them; the fast
     path forms the same numbers inside its fused kernel. With `queries=n` only the first n tokens have queries:

@@ -136,7 +136,7 @@ def block(lit: str = "", norm: str = "pre", title: str = "") -> Figure:
 
 
 def split_heads(N: int, D: int, h: int, title: str = "") -> Figure:
-    """Tokens (N, D) cut into h heads of (N, d); each attends for itself; concatenated, and mixed by one matrix.
+    """q, k and v (N, D) cut into h heads of (N, d); each attends for itself; concatenated, and mixed by one matrix.
 
     Raises ValueError where h does not divide D, or is more than can be drawn (8).
     """

@@ -5,7 +5,7 @@ PREVIOUS = "def previous_token(N):\n    c = 10 * N**0.5\n    I = torch.eye(N)\n 
 LOOK_UP = "def soft_look_up(query, keys, values, tau):\n    s = keys @ query\n    "
 CROSS = "def cross_attention(x, context, Wq, Wk, Wv, keep):\n    "
 HARD = "if tau == 0:\n        return values[s.argmax()]\n    "
-LOSSES = "divided, undivided = [0.71, 0.60, 0.60, 0.63], [1.73, 1.32, 1.31, 1.46]\n"  # four runs of each side, rounded
+LOSSES = "divided, undivided = [0.07, 0.08, 0.08, 0.06], [0.84, 0.61, 0.36, 0.90]\n"  # four runs of each side, rounded
 REAL = "divided, undivided = ([final_loss(side, seed) for seed in range(3)] for side in (True, False))\n"
 EVIDENCE = 'evidence = {"divided": divided, "undivided": undivided}\n'
 
