@@ -37,7 +37,7 @@ SHAPES = TrainConfig(epochs=8, batch_size=100, optimizer="muon", crop=3)
 FINE = ViTConfig(patch_size=4, dim=64, depth=4, heads=4)  # an 8×8 grid and a class token: maps worth looking at
 
 RECIPES = {
-    # the book's first model: no two of its sizes are equal, so an axis out of place shows in a shape
+    # the book's first model: its letters all differ in size, so most misplaced axes show in a shape
     "shapes-quick": Recipe(ViTConfig(patch_size=8, dim=48, depth=6, heads=4), replace(SHAPES, epochs=10),
                            "shapes", "live run: half a minute on two CPU cores"),
     "shapes-tiny": Recipe(FINE, replace(SHAPES, epochs=12),
