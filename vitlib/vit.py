@@ -97,7 +97,7 @@ class ViT(nn.Module):
         self.pos_embed = self.make_positions()
         self.patch_drop = PatchDrop(c.patch_drop, self.prefix)
         self.drop = nn.Dropout(c.dropout)
-        rates = torch.linspace(0, c.drop_path, c.depth, device="cpu").tolist()  # on meta too, numbers
+        rates = torch.linspace(0, c.drop_path, c.depth, device="cpu").tolist()  # numbers, on whatever device
         hidden, attention = int(c.dim * c.mlp_ratio), attention_kind(c, self.prefix)
         self.blocks = nn.ModuleList(EncoderBlock(c.dim, c.heads, hidden, c.qkv_bias, c.dropout, rate, c.layer_scale,
                                                  c.norm_eps, attention) for rate in rates)

@@ -31,10 +31,12 @@ def pairs(claim: str, small: list[float], usual: list[float]) -> str:
 
 WRONG = {
     "7.1": {
-        "no bias": ("qkv_parameters = 3 * 768 * 768", "biases are missing"),
-        "one of three": ("qkv_parameters = 768 * 768 + 768", "one of three"),
-        "with projection": ("qkv_parameters = 4 * 768 * 768 + 4 * 768", "output projection"),
-        "one head": ("qkv_parameters = 3 * 768 * 64 + 3 * 64", "one head"),
+        "nothing": ("more = 0", "a row for each token"),
+        "all patches": ("more = 576 * 768", "196 of them already"),
+        "all tokens": ("more = 577 * 768", "197 of them already"),
+        "tokens": ("more = 576 - 196", "of width 768"),
+        "pixels": ("more = (384**2 - 224**2) * 768", "for each pixel"),
+        "something else": ("more = 86_567_656", "86567656 is not"),
     },
     "7.2": {
         "class token in the mean": (MEAN + "return x.mean(1)", "class token is in the mean"),
@@ -63,8 +65,7 @@ WRONG = {
         "too modest": (pairs("cannot tell", [2.2, 2.3, 2.25], [1.9, 2.0, 1.9]), "your runs say more"),
         "the wrong way round": (pairs("PyTorch's is higher", [2.2, 2.3, 2.25], [1.9, 2.0, 1.9]), "other way round"),
         "in per cent": (pairs("0.02 is higher", [23, 24, 22], [17, 15, 12]), "cannot be such a measurement"),
-        "not from trial": ("train, test = shapes(2000, seed=1), shapes(500, seed=2)\n"
-                           + pairs("0.02 is higher", [5.2, 5.3, 5.25], [1.9, 2.0, 1.9]), "when it is run again"),
+        "not from trial": (pairs("0.02 is higher", [5.2, 5.3, 5.25], [1.9, 2.0, 1.9]), "when it is run again"),
     },
     "7.6": {
         "no class token": (EMBED + 'x + weights["pos_embed"][:, 1:]', "class token is missing"),
