@@ -38,8 +38,10 @@ class ResidualStem(ConvStem):
     def __init__(self, image_size: int, patch_size: int, channels: int, dim: int):
         super().__init__(image_size, patch_size, channels, dim)
         widths = [layer.num_features for layer in self.proj if isinstance(layer, nn.BatchNorm2d)]
-        blocks = [residual_block(inside, outside) for inside, outside in pairwise(widths[:1] + widths)]
-        self.proj = nn.Sequential(*self.proj[:-1][:3], *blocks, self.proj[-1])  # first convolution, blocks, 1×1
+        steps = pairwise(widths[:1] + widths)  # (w0, w0), (w0, w1), …: the first block keeps its input's shape
+        blocks = [residual_block(inside, outside) for inside, outside in steps]
+        first, last = self.proj[:-1][:3], self.proj[-1]  # convolution, BatchNorm, GELU (none if P = 1); the 1×1
+        self.proj = nn.Sequential(*first, *blocks, last)
 
 
 class PooledStem(ConvStem):

@@ -6,14 +6,15 @@ IMAGES = "def my_images(count, epoch, rank, world):\n    "
 
 WRONG = {
     "11.1": {
-        "multiply-add as one": ("cost = (12 * 197 * 768**2 + 2 * 197**2 * 768, 0.041)", "counted a multiplication"),
-        "training": ("cost = (3 * (24 * 197 * 768**2 + 4 * 197**2 * 768), 0.041)", "That is training"),
-        "linear layers only": ("cost = (24 * 197 * 768**2, 0.041)", "4 T² D"),
-        "no class token": ("cost = (24 * 196 * 768**2 + 4 * 196**2 * 768, 0.041)", "class token"),
-        "all blocks": ("cost = (12 * (24 * 197 * 768**2 + 4 * 197**2 * 768), 0.041)", "12 blocks"),
-        "the other share": ("cost = (24 * 197 * 768**2 + 4 * 197**2 * 768, 0.959)", "the other part"),
-        "per cent": ("cost = (24 * 197 * 768**2 + 4 * 197**2 * 768, 4.1)", "between 0 and 1"),
-        "one row": ("cost = (6 * 197 * 768**2 + 4 * 197 * 768 + 18 * 768**2, 0.041)", "is not"),
+        "multiply-add as one": ("cost = (12 * 577 * 768**2 + 2 * 577**2 * 768, 0.111)", "counted a multiplication"),
+        "training": ("cost = (3 * (24 * 577 * 768**2 + 4 * 577**2 * 768), 0.111)", "That is training"),
+        "linear layers only": ("cost = (24 * 577 * 768**2, 0.111)", "4 T² D"),
+        "no class token": ("cost = (24 * 576 * 768**2 + 4 * 576**2 * 768, 0.111)", "class token"),
+        "images of 224 pixels": ("cost = (24 * 197 * 768**2 + 4 * 197**2 * 768, 0.041)", "24 patches make a side"),
+        "all blocks": ("cost = (12 * (24 * 577 * 768**2 + 4 * 577**2 * 768), 0.111)", "12 blocks"),
+        "the other share": ("cost = (24 * 577 * 768**2 + 4 * 577**2 * 768, 0.889)", "the other part"),
+        "per cent": ("cost = (24 * 577 * 768**2 + 4 * 577**2 * 768, 11.1)", "between 0 and 1"),
+        "one row": ("cost = (6 * 577 * 768**2 + 4 * 577 * 768 + 18 * 768**2, 0.111)", "is not"),
     },
     "11.2": {
         "upside down": (ONE + "a(), b()\n    pairs = [(one(a), one(b)) for _ in range(rounds)]\n    return statistics.median(p[1] for p in pairs) / statistics.median(p[0] for p in pairs)", "Upside down"),

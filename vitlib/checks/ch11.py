@@ -9,7 +9,7 @@ from . import exercise, right, wrong
 @exercise
 def exercise_1(cost):
     flops, share = cost
-    T, D = 197, 768
+    T, D = 577, 768
     true, part = 24 * T * D**2 + 4 * T**2 * D, T / (6 * D + T)
     if abs(flops / true - 0.5) < 1e-3:
         return wrong("You counted a multiplication and the addition after it as one; a FLOP is either of them.")
@@ -17,19 +17,21 @@ def exercise_1(cost):
         return wrong("That is training. Forward alone is a third of it.")
     if abs(flops / (24 * T * D**2) - 1) < 1e-6:
         return wrong("The scores and the weighted mean are missing: 4 T² D.")
-    if abs(flops / (24 * 196 * D**2 + 4 * 196**2 * D) - 1) < 1e-6:
-        return wrong("T is 197: the class token goes through the block as well.")
+    if abs(flops / (24 * 576 * D**2 + 4 * 576**2 * D) - 1) < 1e-6:
+        return wrong("T is 577: the class token goes through the block as well.")
+    if abs(flops / (24 * 197 * D**2 + 4 * 197**2 * D) - 1) < 1e-6:
+        return wrong("That is for images of 224×224 pixels; 384 / 16 = 24 patches make a side here.")
     if abs(flops / true - 12) < 1e-3:
         return wrong("That is the whole model with its 12 blocks; the question is about one.")
     if abs(flops / true - 1) > 0.01:
-        return wrong(f"24 T D² + 4 T² D is not {flops:.4g} for T = 197 and D = 768.")
+        return wrong(f"24 T D² + 4 T² D is not {flops:.4g} for T = 577 and D = 768.")
     if abs(share - (1 - part)) < 5e-3:
         return wrong("The FLOPs are right. The share is that of the other part, which grows with T only.")
     if abs(share - 100 * part) < 0.5:
         return wrong("The FLOPs are right. Give the share as a number between 0 and 1.")
     if abs(share - part) > 3e-3:
         return wrong(f"The FLOPs are right. The share is T / (6 D + T), and that is not {share:.3f}.")
-    return right("2.9 GFLOPs, of which the T² part is 4.1 %.")
+    return right("9.2 GFLOPs, of which the T² part is 11 %; at 224×224 pixels it was 4 %.")
 
 
 class Machine:
