@@ -167,7 +167,7 @@ def test_results_are_not_overwritten_unasked(data, tmp_path):
 
 
 @pytest.mark.parametrize(("change", "words"), [
-    ("colour=3", "--set cannot change colour; it can change "), ("epochs", "epochs= does not read as int, such as 8"),
+    ("colour=3", "--set cannot change colour; it can change "), ("epochs", "epochs= does not read as int, such as 10"),
     ("lr=fast", "lr=fast does not read as float"), ("flip=maybe", "flip=maybe does not read as bool"),
     ("dim=17", "dim 17 .* 2 heads"), ("lr=-1", "lr must be positive, got -1"), ("pool=max", "'max' is not one of cls"),
     ("optimizer=sgd", "optimizer='sgd' is not one of adamw, muon")])
