@@ -7,7 +7,11 @@ from itertools import pairwise
 import pytest
 import torch
 from common import TINY, randomise
+from torch.nn import functional as F
 
+from vitlib.checkpoint import load_zoo
+from vitlib.data import normalise
+from vitlib.maps import class_rows, rollout
 from vitlib.scores import (
     average_precision,
     bootstrap,
@@ -20,6 +24,7 @@ from vitlib.scores import (
     replacement_curve,
     to_pixels,
 )
+from vitlib.shapes import shapes
 from vitlib.vit import ViT
 
 
@@ -300,3 +305,13 @@ def test_the_interval_over_models_holds_the_truth_19_times_in_20():
 def test_an_interval_over_models_wants_a_float_for_each(values):
     with pytest.raises(ValueError, match="float for each of 2 to 10 models"):
         over_models(values)
+
+
+def test_a_smoothed_rollout_points_better_than_the_rollout_itself():
+    """What the solution of exercise 13.4 says of the model of chapter 13."""
+    model, data = load_zoo("shapes-scattered")[0], shapes(500, seed=77, scattered=True)
+    with torch.no_grad():
+        flow = class_rows(rollout(model.attention_maps(normalise(data.images))), (8, 8))
+    inside = F.adaptive_avg_pool2d(data.masks.float(), (8, 8))
+    smoothed = F.avg_pool2d(flow[:, None], 3, stride=1, padding=1, count_include_pad=False)[:, 0]
+    assert pointing_game(smoothed, inside).mean() > 0.8 > pointing_game(flow, inside).mean()
