@@ -4,7 +4,11 @@ import base64
 import dataclasses
 import functools
 import gzip
+import html
+import json
+import re
 import threading
+import urllib.parse
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -208,6 +212,16 @@ def test_a_link_carries_what_is_seen(page):
 def test_a_broken_link_opens_the_page_as_it_is(page, wrong):
     start = page.execute_script("return JSON.parse(JSON.stringify(PATCHWORK.play.START))")
     assert state(opened(page, page.current_url.split("#")[0] + "#" + wrong)) == start
+
+
+def test_the_books_links_open_the_states_that_they_name(site, browser):
+    source = (site / "book" / "see_it_think.html").read_text(encoding="utf-8")
+    states = [html.unescape(link) for link in re.findall(r'href="\.\./_live/index\.html#([^"]+)"', source)]
+    assert len(states) >= 5
+    for link in states:
+        seen = state(opened(browser, f"file://{site}/{PAGE}#{link}"))
+        for key, value in urllib.parse.parse_qsl(link):
+            assert seen[key] == json.loads(value), link
 
 
 SCRIPTED = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><script>window.ran = 1</script></svg>'

@@ -148,7 +148,8 @@ def test_code_is_copied_by_mouse_and_by_keyboard(site, browser):
     browser.execute_script("""window.copied = [];
         document.addEventListener("copy", (event) => copied.push(event.target.value), true)""")
     cell = browser.find_elements("css selector", "div.cell_input div.highlight")[1]
-    button, code = cell.find_element("tag name", "button"), cell.find_element("tag name", "pre").text
+    button = cell.find_element("tag name", "button")
+    code = cell.find_element("tag name", "pre").get_property("textContent")  # .text leaves empty lines out
     for press in (button.click, lambda: button.send_keys(Keys.ENTER)):
         press()
         assert wait_for(browser, "return copied.pop()").strip() == code.strip()
@@ -187,7 +188,7 @@ def test_a_line_of_code_is_seen_with_its_shape_on_a_small_desktop_screen(site, b
     visit(browser, f"file://{site}/notebooks/02_patches.html", 1280)
     fits = browser.execute_script("""
         const box = [...document.querySelectorAll("article .cell_input pre")].find(pre => pre.clientWidth);
-        return [105, 140].map(length => {
+        return [92, 140].map(length => {
             box.textContent = "x".repeat(length);
             return box.scrollWidth <= box.clientWidth; })""")
     assert fits == [True, False]
