@@ -64,6 +64,7 @@
     });
     next.addEventListener("click", () => look((image + 1) % labels.length));
     await look(image);
+    place.classList.add("pw-live");
     place.replaceChildren(element("div", { class: "pw-picture" }, canvas, board), element("div", { class: "pw-answer" }, said, bars, next));
   }
 

@@ -332,7 +332,7 @@ PIECES = {"02_patches": "slicer", "03_tokens": "positions", "04_attention": "sof
 def test_a_chapter_has_its_live_piece(site, browser, chapter):
     browser.get(f"file://{site}/notebooks/{chapter}.html")
     piece = f"[data-live={PIECES[chapter]}]"
-    until(browser, lambda: browser.find_elements(By.CSS_SELECTOR, f"{piece} .pw-said"))
+    until(browser, lambda: browser.find_elements(By.CSS_SELECTOR, f"{piece}.pw-live .pw-said"))
     text = "return document.querySelector(arguments[0]).textContent"
     answers = browser.execute_script(text, piece)
     for slider in browser.find_elements(By.CSS_SELECTOR, f"{piece} input[type=range]"):
