@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from vitlib.checks.evidence import CANNOT_TELL, T_95, interval, weigh
+from vitlib.checks.evidence import CANNOT_TELL, interval, weigh
+from vitlib.scores import STUDENT
 
 CLEAR = {"warm": [0.90, 0.92, 0.91], "cold": [0.80, 0.81, 0.82]}
 MIXED = {"warm": [0.90, 0.70, 0.91], "cold": [0.80, 0.81, 0.82]}
@@ -40,4 +41,4 @@ def test_nineteen_of_twenty_intervals_hold_the_truth(runs):
     draws = torch.randn(4000, runs, generator=g, dtype=torch.float64)
     middles, halves = torch.tensor([interval(row.tolist()) for row in draws]).T
     assert abs((middles.abs() < halves).double().mean() - 0.95) < 0.012
-    assert list(T_95) == sorted(T_95, reverse=True)
+    assert list(STUDENT) == sorted(STUDENT, reverse=True)

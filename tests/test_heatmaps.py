@@ -35,8 +35,8 @@ def test_all_panels_have_one_scale_and_its_bar_says_where_it_is_cut():
 @pytest.mark.parametrize(("query", "left", "top"), [(0, -0.5, -0.5), (1, 3.5, -0.5), (2, -0.5, 3.5)])
 def test_the_query_has_a_blue_frame_in_every_panel(query, left, top):
     figure = heatmaps.heads(torch.rand(1, 2, 2, 2), IMAGES[0], query=query)
-    frames = [line for axis in figure.axes for line in axis.lines]
-    assert len(frames) == 3 and all(line.get_color() == QUERY for line in frames)
+    frames = [line for axis in figure.axes for line in axis.lines if line.get_color() == QUERY]  # each on a white one
+    assert len(frames) == 3
     for line in frames:
         assert (min(line.get_xdata()), min(line.get_ydata())) == (left, top)
 

@@ -39,8 +39,8 @@ Looking inside
     clinic      faults of public tutorials, to be planted one at a time
     arrays      what figures are drawn from, as arrays
     plots       the book's figures
-    heatmaps    maps laid over the image that they came from
     query_maps  maps that belong to one cell of a grid, with that cell outlined
+    heatmaps    maps laid over the image that they came from
     effects     figures of what one change does
     sketch      boxes, arrows and words to draw with
     diagrams    the whole model, the block, the heads and a look-up, drawn

@@ -7,7 +7,8 @@ frame. So the scale's colours stand for attention alone, and the image can still
 import numpy as np
 
 from .arrays import as_array, as_maps, as_picture, check_overlay
-from .plots import KEY, QUERY, WIDTH, Axes, Figure, new_figure, show
+from .plots import KEY, WIDTH, Axes, Figure, new_figure, show
+from .query_maps import outline
 
 INK = np.array([int(KEY[i:i + 2], 16) / 255 for i in (1, 3, 5)])
 
@@ -29,10 +30,7 @@ def coloured(grey: np.ndarray, share: np.ndarray) -> np.ndarray:
 
 def frame(axis: Axes, query: int, grid: tuple[int, int], size: tuple[int, int]) -> None:
     """A blue frame around patch `query`, numbered row by row, of an image of that size (H, W)."""
-    height, width = size[0] / grid[0], size[1] / grid[1]
-    top, left = query // grid[1] * height - 0.5, query % grid[1] * width - 0.5
-    axis.plot([left, left + width, left + width, left, left], [top, top, top + height, top + height, top],
-              color=QUERY, linewidth=2.5, clip_on=False)
+    outline(axis, divmod(query, grid[1]), size[0] / grid[0], size[1] / grid[1])
 
 
 def bar(figure: Figure, axes: np.ndarray, vmax: float, label: str, over: bool) -> None:

@@ -25,11 +25,12 @@ from vitlib.checkpoint import ZOO, environment, save_record
 from vitlib.clinic import PATIENTS, plant
 from vitlib.data import ImageSet
 from vitlib.recipes import RECIPES
+from vitlib.scores import STUDENT
 from vitlib.shapes import shapes
 from vitlib.train import TrainConfig, evaluate, fit
 from vitlib.vit import ViT, ViTConfig
 
-T95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 8: 2.365, 10: 2.262}  # 97.5 % of Student, n - 1 degrees
+T95 = dict(enumerate(STUDENT, 2))  # by the number of values, n - 1 degrees
 METHOD = "95 % t interval of the paired differences, healthy minus patient at the same seed, in points of accuracy"
 POOLED = ("; the scatter of a run is what seed and patient do not explain, estimated together from all patients within "
           "10 points of the healthy model; the others have intervals of their own")
@@ -92,7 +93,7 @@ def student(degrees: int) -> float:
 
 
 def scatter(rows: list[list[float]]) -> tuple[float, int]:
-    """Accuracies of k conditions at n seeds -> deviation of one run in points, and (k - 1)(n - 1) degrees of freedom.
+    """Accuracies of k conditions at n seeds -> std of one run in points, and (k - 1)(n - 1) degrees of freedom.
 
     What neither the condition's mean nor the seed's explains is chance (a two-way analysis of variance).
     """

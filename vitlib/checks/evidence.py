@@ -7,16 +7,15 @@ of the comparison, the runs of one seed at the same place in both.
 import math
 from statistics import mean, stdev
 
+from ..scores import STUDENT
 from . import Verdict, right, wrong
 
-# Student's t, two-sided 95 %, for 1, 2, … degrees of freedom: few runs need a wider interval than the 1.96 of many.
-T_95 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14, 2.13, 2.12, 2.11, 2.10, 2.09)
 CANNOT_TELL = "cannot tell"
 
 
 def interval(differences: list[float]) -> tuple[float, float]:
     """Mean of paired differences, and the half-width of its 95 % interval. Source: Student 1908."""
-    t = T_95[min(len(differences) - 1, len(T_95)) - 1]
+    t = STUDENT[min(len(differences) - 2, len(STUDENT) - 1)]
     return mean(differences), t * stdev(differences) / math.sqrt(len(differences))
 
 
